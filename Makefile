@@ -1,0 +1,105 @@
+# metcd: one Makefile, not recursive.
+#
+#   make            build bin/{metcd,metcdctl,raftd,kvd,httpd}
+#   make run        install what is missing, build, run one node on :3379
+#   make cluster    the same with three nodes on :3379 :3479 :3579
+#   make check      install what is missing, build, run all tests
+#   make lint       clang-format, clang's warnings, cppcheck
+#   make install    PREFIX=/usr/local DESTDIR=
+#
+# SAN=1 builds with AddressSanitizer and UndefinedBehaviorSanitizer into
+# build/san; CC=clang builds into build/clang.
+
+CC      ?= gcc
+ifeq ($(origin CC),default)
+CC      := gcc
+endif
+PREFIX  ?= /usr/local
+DESTDIR ?=
+PYTHON  ?= /usr/bin/python3
+
+WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+           -Wswitch-enum -Wconversion -Wpointer-arith -Wvla -Werror
+CFLAGS  ?= -O2 -g
+ALL_CFLAGS := -std=c11 -D_GNU_SOURCE -I. -fno-common -pthread $(WARN) $(CFLAGS)
+LDFLAGS ?=
+ALL_LDFLAGS := -pthread $(LDFLAGS)
+
+VARIANT := $(notdir $(firstword $(CC)))
+ifeq ($(SAN),1)
+VARIANT := $(VARIANT)-san
+ALL_CFLAGS  += -fsanitize=address,undefined -fno-sanitize-recover=all \
+               -fno-omit-frame-pointer
+ALL_LDFLAGS += -fsanitize=address,undefined
+endif
+O   := build/$(VARIANT)
+# Other variants keep their binaries to themselves.
+BIN := $(if $(filter gcc,$(VARIANT)),bin,$(O)/bin)
+
+PROGRAMS := metcd metcdctl raftd kvd httpd
+
+# Which objects make what: the dependency rules of ARCHITECTURE.md.
+BASE     := $(wildcard base/*.c)
+PROTO    := $(wildcard proto/*.c)
+RAFT     := $(wildcard raftd/raft/*.c)
+RAFTD    := $(filter-out raftd/main.c,$(wildcard raftd/*.c))
+KVD      := $(filter-out kvd/main.c,$(wildcard kvd/*.c))
+HTTPD    := $(filter-out httpd/main.c,$(wildcard httpd/*.c))
+
+SRC_raftd    := raftd/main.c $(RAFTD) $(RAFT) $(PROTO) $(BASE)
+SRC_kvd      := kvd/main.c $(KVD) $(PROTO) $(BASE)
+SRC_httpd    := httpd/main.c $(HTTPD) $(PROTO) $(BASE)
+SRC_metcd    := $(wildcard cmd/metcd/*.c) $(BASE)
+SRC_metcdctl := $(wildcard cmd/metcdctl/*.c) $(BASE)
+
+LIB_raftd    := -lnng -lxxhash -lsystemd
+LIB_kvd      := -lnng -lxxhash -lsystemd -llmdb -lleveldb
+LIB_httpd    := -lnng -lxxhash -lsystemd -lmicrohttpd -ljansson
+LIB_metcd    := -lxxhash -lsystemd
+LIB_metcdctl := -lxxhash -lsystemd -lcurl -ljansson
+
+PACKAGES_BUILD := gcc make pkg-config libnng-dev libmicrohttpd-dev \
+	liblmdb-dev libleveldb-dev libjansson-dev libxxhash-dev \
+	libcurl4-openssl-dev libsystemd-dev
+PACKAGES_TEST := libcmocka-dev python3 python3-pytest curl clang libclang-rt-14-dev
+
+.PHONY: all programs run cluster check check-unit check-san check-clang \
+	check-node check-tidy lint install clean deps-build deps-test FORCE
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: programs
+programs: $(PROGRAMS:%=$(BIN)/%)
+
+define PROGRAM_RULE
+$$(BIN)/$(1): $$(SRC_$(1):%.c=$$(O)/%.o)
+	@mkdir -p $$(@D)
+	$$(CC) $$(ALL_LDFLAGS) -o $$@ $$^ $$(LIB_$(1))
+endef
+$(foreach p,$(PROGRAMS),$(eval $(call PROGRAM_RULE,$(p))))
+
+$(O)/%.o: %.c $(O)/flags
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+# Rebuild when compiler or flags change.
+$(O)/flags: FORCE
+	@mkdir -p $(@D)
+	@echo '$(CC) $(ALL_CFLAGS)' | cmp -s - $@ || \
+		echo '$(CC) $(ALL_CFLAGS)' > $@
+FORCE:
+
+-include $(shell find $(O) -name '*.d' 2>/dev/null)
+
+# --- tests ---
+# tests/unit/units.mk lists, for each unit test, the objects it links.
+include tests/unit/units.mk
+UNITS := $(patsubst tests/unit/test_%.c,%,$(wildcard tests/unit/test_*.c))
+
+define UNIT_RULE
+$$(O)/tests/unit/$(1): $$(patsubst %.c,$$(O)/%.o,tests/unit/test_$(1).c $$(UNIT_$(1)))
+	$$(CC) $$(ALL_LDFLAGS) -o $$@ $$^ -lcmocka $$(UNIT_LIBS_$(1))
+endef
+$(foreach u,$(UNITS),$(eval $(call UNIT_RULE,$(u))))
+
+unit-programs: $(UNITS:%=$(O)/tests/unit/%)

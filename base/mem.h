@@ -1,0 +1,18 @@
+/* Memory that is there or the process is not.
+ *
+ * metcd's queues are all bounded, so an allocation that fails means that the
+ * machine has no memory left for us: there is nobody to tell.  These calls
+ * never return NULL; when memory is out they log one line and end the process
+ * with EX_TEMPFAIL, and the supervisor starts it again. */
+#ifndef BASE_MEM_H
+#define BASE_MEM_H
+
+#include <stddef.h>
+
+void *mem_alloc(size_t bytes);                 /* uninitialised */
+void *mem_zalloc(size_t count, size_t bytes);  /* zeroed; overflow-checked */
+void *mem_resize(void *p, size_t count, size_t bytes); /* overflow-checked */
+char *mem_strdup(const char *s);
+void mem_free(void *p); /* NULL is allowed */
+
+#endif

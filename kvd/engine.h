@@ -1,0 +1,71 @@
+/* The KVStore interface: what a storage engine is.
+ *
+ * An engine is an ordered map from record names to records, both bytes, that
+ * writes a batch of them in one atomic step.  It knows nothing of revisions or
+ * of Raft: kvd's state (applied index, revision, hash...) is a record in the
+ * same batch as the data (record.h), so both are there or neither is.
+ *
+ * Called from kvd's loop thread, except sync, which is called from one helper
+ * thread, possibly while the loop thread is in another call.  Every call
+ * returns OK or an enum err; on error the store is unchanged, and kvd ends
+ * with EX_IOERR: an engine error never skips an entry. */
+#ifndef KVD_ENGINE_H
+#define KVD_ENGINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "proto/err.h"
+
+/* Record names are at most this long (LMDB's limit is 511). */
+#define ENGINE_NAME_BYTES_MAX 511u
+
+struct engine;      /* one open store, each engine's own */
+struct engine_iter; /* a frozen view */
+
+struct engine_write {
+	struct bytes name;
+	struct bytes record;
+	bool remove; /* record is not looked at; absent names are no error */
+};
+
+/* Writes of a batch: every name at most once, in any order. */
+struct engine_ops {
+	const char *name; /* as given to --engine */
+	bool durable;     /* false: what it holds ends with the process */
+
+	/* Open or create the store in dir (exists, locked by the caller).
+	 * What a power cut has made untrustworthy is thrown away: the store
+	 * then opens empty and is rebuilt from the log. */
+	enum err (*open)(struct engine **ep, const char *dir);
+	/* Write all n in one atomic, not yet durable, step; visible at once. */
+	enum err (*write)(
+	    struct engine *e, const struct engine_write *writes, size_t n);
+	/* Make all writes durable that were complete when it was called. */
+	enum err (*sync)(struct engine *e);
+	/* *record is borrowed until the next call on e (but sync).
+	 * ERR_NOT_FOUND. */
+	enum err (*get)(
+	    struct engine *e, struct bytes name, struct bytes *record);
+	/* A frozen view of the names that start with prefix, in order of
+	 * memcmp, from the first one not before `from`; writes go on
+	 * meanwhile.  next gives ERR_NOT_FOUND at the end; what it gives is
+	 * borrowed until the next call with this iterator. */
+	enum err (*scan)(struct engine *e, struct bytes prefix,
+	    struct bytes from, struct engine_iter **ip);
+	enum err (*scan_next)(struct engine_iter *i, struct bytes *name,
+	    struct bytes *record);
+	void (*scan_close)(struct engine_iter *i); /* NULL is allowed */
+	/* Sync and close; NULL is allowed. */
+	void (*close)(struct engine *e);
+};
+
+extern const struct engine_ops engine_memory, engine_lmdb, engine_leveldb;
+
+/* By name, or NULL. */
+const struct engine_ops *engine_find(const char *name);
+/* "memory, lmdb, leveldb", for messages. */
+const char *engine_names(void);
+
+#endif

@@ -1,0 +1,196 @@
+/* The messages between processes.  A message exists once: number, name, legal
+ * sender and receiver in the table, layout in its one routine in msg.c, byte
+ * by byte in PROTOCOL.md.
+ *
+ * A message that carries a list has a head (msg_X_wire), followed by `count`
+ * items (msg_X_item_wire), followed by the end of the body (wire_end). */
+#ifndef PROTO_MSG_H
+#define PROTO_MSG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/hash.h"
+#include "proto/limits.h"
+#include "proto/wire.h"
+
+#define MSG_PROTOCOL 1u /* of HELLO: both ends must say the same */
+
+enum msg_process { MSG_ANY = 0, MSG_HTTPD = 1, MSG_RAFTD = 2, MSG_KVD = 3 };
+
+/*	name         nr  sender  receiver  channel: what
+ * Numbers are never reused. */
+#define MSG_TABLE(X)                                                           \
+	X(HELLO, 1, ANY, ANY)            /* first message of both ends */      \
+	X(BEAT, 2, ANY, ANY)             /* nothing else was sent */           \
+	X(PROPOSE, 3, HTTPD, RAFTD)      /* proposeC: one log entry */         \
+	X(READ, 4, HTTPD, RAFTD)         /* readC: needs a read index */       \
+	X(REFUSE, 5, RAFTD, HTTPD)       /* errorC: was not proposed */        \
+	X(COMMIT, 6, RAFTD, KVD)         /* commitC: entries, no gap */        \
+	X(COMMIT_READ, 7, RAFTD, KVD)    /* commitC: a READ, now in its place */ \
+	X(APPLIED, 8, KVD, RAFTD)        /* commitC, back: progress */         \
+	X(REPLY, 9, KVD, HTTPD)          /* replyC: results */                 \
+	X(STALE_READ, 10, HTTPD, KVD)    /* replyC, back: from local state */  \
+	X(ASK, 11, HTTPD, KVD)           /* replyC, back: open proposals */    \
+	X(STATUS_ASK, 12, HTTPD, ANY)    /* to raftd and to kvd */             \
+	X(RAFT_STATUS, 13, RAFTD, HTTPD) /* answer; also at leader changes */  \
+	X(KV_STATUS, 14, KVD, HTTPD)     /* answer */                          \
+	X(RAFT, 15, RAFTD, RAFTD)        /* a message of the Raft core */
+
+enum msg_type {
+#define MSG_ENUM(name, nr, from, to) MSG_##name = (nr),
+	MSG_TABLE(MSG_ENUM)
+#undef MSG_ENUM
+};
+
+const char *msg_name(uint8_t type);         /* "PROPOSE"; "?" */
+const char *msg_process_name(uint8_t proc); /* "raftd"; "?" */
+/* May `from` send this type to `to`?  Unknown types: no. */
+bool msg_legal(uint8_t type, enum msg_process from, enum msg_process to);
+
+/* Both ends send it before anything else.  Zero where it does not apply. */
+struct msg_hello {
+	uint64_t magic;       /* MSG_MAGIC */
+	uint16_t protocol;    /* MSG_PROTOCOL */
+	uint8_t process;      /* enum msg_process */
+	uint64_t epoch;       /* random, one per process start */
+	uint64_t cluster;     /* cluster id; 0 = not known yet */
+	uint64_t node;        /* node id; 0 = not known yet */
+	uint64_t incarnation; /* raftd: random, one per raft directory */
+	uint64_t applied;     /* kvd: index applied, not yet perhaps durable */
+	uint64_t durable;     /* kvd: index that survives a power cut */
+	char version[32];     /* program version, for people */
+	char engine[16];      /* kvd: name of the storage engine */
+};
+#define MSG_MAGIC UINT64_C(0x0031646374656d89) /* "\x89metcd1\0" */
+
+/* One proposal: raftd looks at seq and attempt only, to name it in REFUSE.
+ * entry is a cmd batch (cmd.h), the bytes that go into the log. */
+struct msg_propose {
+	uint64_t seq;       /* the batch's, as in the entry */
+	uint32_t attempt;   /* 1 for the first time this seq is sent */
+	struct bytes entry; /* 1..ENTRY_BYTES_MAX */
+};
+
+/* READ, COMMIT_READ and STALE_READ: keys to look up.  count may be 0: a probe
+ * of the way (readyz). */
+struct msg_read {
+	uint64_t epoch;   /* of the httpd that asks */
+	uint64_t seq;     /* httpd's; counts reads and proposals together */
+	uint32_t attempt; /* as in PROPOSE */
+	uint32_t count;   /* items: keys */
+};
+struct msg_read_item {
+	struct bytes key; /* 1..KEY_BYTES_MAX */
+	/* Leave the value out if the key's mod_revision is this (If-None-Match
+	 * and HEAD need no value): UINT64_MAX leaves it out always. */
+	uint64_t known_revision;
+};
+
+enum msg_refused { MSG_REFUSED_PROPOSE = 1, MSG_REFUSED_READ = 2 };
+
+struct msg_refuse {
+	uint8_t what; /* enum msg_refused */
+	uint8_t code; /* enum err */
+	uint64_t seq;
+	uint32_t attempt;
+	uint64_t leader; /* as raftd knows it; 0 = none */
+};
+
+/* A run of committed entries.  index follows the previous COMMIT's last, or
+ * the applied index of kvd's HELLO. */
+struct msg_commit {
+	uint64_t first; /* index of the first entry */
+	uint32_t count; /* items: entries; 1.. */
+};
+struct msg_commit_item {
+	uint64_t term;
+	uint8_t type;      /* enum raft_entry_type: 0 = a cmd batch or empty */
+	struct bytes data; /* 0..ENTRY_BYTES_MAX */
+};
+
+struct msg_applied {
+	uint64_t applied;
+	uint64_t durable;
+};
+
+enum msg_reply_to { MSG_REPLY_PROPOSE = 1, MSG_REPLY_READ = 2 };
+
+/* Results of one batch, in the order of its commands or keys. */
+struct msg_reply {
+	uint8_t to;        /* enum msg_reply_to */
+	uint64_t seq;      /* as in PROPOSE or READ */
+	uint64_t revision; /* store revision (READ: when it was answered) */
+	uint64_t applied;  /* index applied when this was sent */
+	uint32_t count;    /* items */
+};
+struct msg_reply_item {
+	uint8_t code;      /* enum err: OK, CREATED, DELETED, NOT_FOUND... */
+	uint64_t revision; /* READ, PUT: the key's mod_revision; DELETE: the
+	                    * store's after it */
+	uint64_t length;   /* READ: bytes of the whole value (value may be left
+	                    * out, see known_revision) */
+	struct bytes value; /* READ */
+};
+
+/* httpd reconnected to kvd, or kvd is new: which of these are applied? kvd
+ * answers with a REPLY for each it knows the results of. */
+struct msg_ask {
+	uint64_t epoch;
+	uint32_t count; /* items: u64 seq (msg_ask_item_wire) */
+};
+
+struct msg_status_ask {
+	uint64_t token; /* comes back in the answer */
+};
+
+enum msg_role {
+	MSG_ROLE_FOLLOWER = 0,
+	MSG_ROLE_CANDIDATE = 1, /* or pre-candidate */
+	MSG_ROLE_LEADER = 2,
+	MSG_ROLE_LEARNER = 3
+};
+
+struct msg_raft_status {
+	uint64_t token; /* 0: not asked for, leader or term changed */
+	uint64_t cluster, node, leader, term;
+	uint8_t role; /* enum msg_role */
+	uint64_t first, last, commit, applied; /* applied: by kvd, as known */
+	bool kvd_connected;
+	uint32_t count; /* items: the other nodes */
+};
+struct msg_peer_item {
+	uint64_t node;
+	char address[ADDRESS_BYTES_MAX + 1];
+	bool learner;
+	bool connected;
+	uint64_t match; /* leader only, else 0 */
+	uint8_t state;  /* enum raft_progress_state + 1; 0 = not leader */
+};
+
+struct msg_kv_status {
+	uint64_t token;
+	uint64_t applied, durable, revision, keys, bytes;
+	struct hash128 hash;
+	char engine[16];
+};
+
+enum err msg_hello_wire(struct wire *w, struct msg_hello *m); /* whole body */
+enum err msg_propose_wire(struct wire *w, struct msg_propose *m);
+void msg_read_wire(struct wire *w, struct msg_read *m);
+void msg_read_item_wire(struct wire *w, struct msg_read_item *m);
+enum err msg_refuse_wire(struct wire *w, struct msg_refuse *m);
+void msg_commit_wire(struct wire *w, struct msg_commit *m);
+void msg_commit_item_wire(struct wire *w, struct msg_commit_item *m);
+enum err msg_applied_wire(struct wire *w, struct msg_applied *m);
+void msg_reply_wire(struct wire *w, struct msg_reply *m);
+void msg_reply_item_wire(struct wire *w, struct msg_reply_item *m);
+void msg_ask_wire(struct wire *w, struct msg_ask *m);
+void msg_ask_item_wire(struct wire *w, uint64_t *seq);
+enum err msg_status_ask_wire(struct wire *w, struct msg_status_ask *m);
+void msg_raft_status_wire(struct wire *w, struct msg_raft_status *m);
+void msg_peer_item_wire(struct wire *w, struct msg_peer_item *m);
+enum err msg_kv_status_wire(struct wire *w, struct msg_kv_status *m);
+
+#endif

@@ -1,0 +1,34 @@
+/* Raft's log as raftd holds it: the storage that the core and the feed of kvd
+ * read from.  Recent entries are in a cache bounded by bytes; older ones are
+ * read back from the WAL's segments, found by a sparse index of positions.
+ * Loop thread only. */
+#ifndef RAFTD_RLOG_H
+#define RAFTD_RLOG_H
+
+#include "raftd/raft/raft.h"
+#include "raftd/wal.h"
+
+struct rlog;
+
+/* w is borrowed. */
+struct rlog *rlog_open(struct wal *w, uint64_t cache_bytes);
+void rlog_close(struct rlog *l);
+/* Used as wal_open()'s on_entry, and for entries that have become durable:
+ * an entry replaces all with its index or larger. */
+void rlog_append(
+    struct rlog *l, const struct raft_entry *e, struct wal_position at);
+/* What initial_state gives to the core. */
+void rlog_set_initial(struct rlog *l, const struct raft_hard_state *hs,
+    const struct raft_conf_state *conf);
+/* Entries lo..hi-1 as in raft_storage_ops.entries; the process ends with
+ * EX_IOERR when the disk gives wrong bytes. */
+enum raft_rc rlog_entries(struct rlog *l, uint64_t lo, uint64_t hi,
+    uint64_t max_bytes, struct raft_entry **out, size_t *count);
+enum raft_rc rlog_term(struct rlog *l, uint64_t index, uint64_t *term);
+uint64_t rlog_first(const struct rlog *l);
+uint64_t rlog_last(const struct rlog *l);
+uint64_t rlog_cache_bytes(const struct rlog *l);
+
+extern const struct raft_storage_ops rlog_storage_ops; /* arg: struct rlog */
+
+#endif

@@ -1,0 +1,123 @@
+/* The write-ahead log: what this node has promised, on disk.
+ *
+ * Format, validity rules and recovery are in WAL.md.  All file access goes
+ * through struct wal_disk, so that tests and the simulator can stand in for
+ * the disk.  Nothing here starts a thread: wal_write() blocks until the disk
+ * has it; raftd calls it from its writer thread (writer.h) and everything else
+ * from the loop's thread.  What they share is handed over in struct
+ * wal_position. */
+#ifndef RAFTD_WAL_H
+#define RAFTD_WAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "proto/limits.h"
+#include "raftd/raft/raft.h"
+
+#define WAL_SEGMENT_BYTES (64u << 20)
+#define WAL_PREFILL_BYTES (1u << 20) /* zero-filled ahead of use */
+
+/* Files as the WAL needs them; the real one is wal_disk_posix.  Each returns
+ * -1 and errno on failure.  Names are relative to the directory opened. */
+struct wal_disk {
+	void *arg;
+	int (*list)(void *arg, void (*name)(void *ctx, const char *name),
+	    void *ctx);
+	int (*open)(void *arg, const char *name, bool create); /* a handle */
+	void (*close)(void *arg, int fd);
+	int64_t (*size)(void *arg, int fd);
+	/* All n bytes, or -1. */
+	int (*write)(void *arg, int fd, const void *data, size_t n, off_t at);
+	ssize_t (*read)(void *arg, int fd, void *data, size_t n, off_t at);
+	int (*sync)(void *arg, int fd);      /* fdatasync */
+	int (*truncate)(void *arg, int fd, off_t size);
+	int (*rename)(void *arg, const char *from, const char *to);
+	int (*remove)(void *arg, const char *name);
+	int (*sync_dir)(void *arg);
+};
+/* dir is created by the caller.  0 or -1 and errno. */
+int wal_disk_posix_open(struct wal_disk *d, const char *dir);
+void wal_disk_posix_close(struct wal_disk *d);
+
+/* Who a log belongs to: in every segment's header. */
+struct wal_identity {
+	uint64_t cluster;
+	uint64_t node;
+	uint64_t incarnation;
+};
+
+/* Members with their addresses, as of a log index. */
+struct wal_member {
+	uint64_t id;
+	char address[ADDRESS_BYTES_MAX + 1];
+};
+struct wal_conf {
+	uint64_t index; /* of the change; 0: bootstrap */
+	struct raft_conf_state state;
+	uint32_t member_count;
+	struct wal_member members[NODES_MAX];
+};
+
+/* Where an entry stands. */
+struct wal_position {
+	uint64_t index;
+	uint32_t segment; /* sequence number of the segment */
+	uint32_t offset;  /* of its record in the segment */
+};
+
+struct wal;
+
+/* What recovery found. */
+struct wal_recovered {
+	bool fresh; /* the directory was empty */
+	struct wal_identity identity;
+	struct raft_hard_state hard_state;
+	struct wal_conf conf;         /* the last one written */
+	uint64_t first, last;         /* entries; last = first - 1: none */
+	/* The first entry after conf.index that is a configuration change;
+	 * 0: none.  Everything before it may count as applied. */
+	uint64_t next_conf_change;
+	/* Torn tail that was cut off: bytes, 0 = none. */
+	uint64_t cut_bytes;
+};
+
+/* Open the log in d (borrowed for its life).  Called once per entry in log
+ * order with on_entry, if not NULL (an entry replaces all with its index or
+ * larger).  A torn tail is cut off and logged.  An empty directory gives
+ * fresh = true and needs wal_create().
+ * ERR_CORRUPT: damage before the tail, one line logged with file, offset and
+ * what would be lost, nothing changed on disk.  ERR_IO. */
+enum err wal_open(struct wal **wp, const struct wal_disk *d,
+    struct wal_recovered *rec,
+    void (*on_entry)(void *arg, const struct raft_entry *e,
+        struct wal_position at),
+    void *arg);
+/* Start an empty log: identity and conf are durable when it returns OK. */
+enum err wal_create(struct wal *w, const struct wal_identity *id,
+    const struct wal_conf *conf);
+void wal_close(struct wal *w);
+
+/* What goes into one write; everything in it is durable when wal_write()
+ * returns OK (unless sync is false: then with the next one that syncs). */
+struct wal_batch_item {
+	const struct raft_entry *entries;
+	size_t entry_count;
+	const struct raft_hard_state *hard_state; /* NULL: unchanged */
+	const struct wal_conf *conf;              /* NULL: unchanged */
+};
+/* Group commit: n items, one write, one fdatasync.  *positions gets the place
+ * of each entry, in order (room for all).  Any error is final: the process must
+ * end with EX_IOERR (a failed fsync is never retried). */
+enum err wal_write(struct wal *w, const struct wal_batch_item *items, size_t n,
+    bool sync, struct wal_position *positions);
+
+/* Read the entries that stand consecutively from `at` on (written and not
+ * replaced): up to count, at least one, stopping above max_bytes.  Callable on
+ * the loop's thread while wal_write() runs on the other.  out has room for
+ * count; *got is how many.  ERR_CORRUPT, ERR_IO. */
+enum err wal_read(struct wal *w, struct wal_position at, size_t count,
+    uint64_t max_bytes, struct raft_entry *out, size_t *got);
+
+#endif
