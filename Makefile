@@ -103,3 +103,51 @@ endef
 $(foreach u,$(UNITS),$(eval $(call UNIT_RULE,$(u))))
 
 unit-programs: $(UNITS:%=$(O)/tests/unit/%)
+
+-include tests/fuzz/fuzz.mk
+-include tests/script/script.mk
+-include tests/crash/crash.mk
+
+# All tests; prints a line "N passed, N failed" at the end.
+check: deps-test
+	@MAKE='$(MAKE)' PYTHON='$(PYTHON)' tests/check
+
+# Single stages of it.
+check-unit: unit-programs
+	@tests/run-units $(UNITS:%=$(O)/tests/unit/%)
+check-tidy:
+	@$(PYTHON) tests/tidy/tidy.py
+check-node: programs
+	@$(PYTHON) -m pytest -q tests/node
+
+lint:
+	@deploy/need-packages clang-format cppcheck
+	clang-format --dry-run -Werror $$(git ls-files '*.c' '*.h')
+	cppcheck --std=c11 --quiet --inline-suppr --error-exitcode=1 \
+		--enable=warning,portability --suppress=missingIncludeSystem \
+		-I. base proto raftd kvd httpd cmd
+
+# --- set-up and running ---
+deps-build:
+	@deploy/need-packages $(PACKAGES_BUILD)
+deps-test: deps-build
+	@deploy/need-packages $(PACKAGES_TEST)
+
+run: deps-build
+	@$(MAKE) --no-print-directory programs
+	@echo 'curl -L http://127.0.0.1:3379/hello -XPUT -d world   # then:'
+	@echo 'curl -L http://127.0.0.1:3379/hello'
+	exec $(BIN)/metcd --data-dir ./metcd.data --engine lmdb
+
+cluster: deps-build
+	@$(MAKE) --no-print-directory programs
+	exec deploy/local-cluster
+
+install: programs
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/metcd
+	install -m 755 $(BIN)/metcd $(BIN)/metcdctl $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(BIN)/raftd $(BIN)/kvd $(BIN)/httpd \
+		$(DESTDIR)$(PREFIX)/libexec/metcd
+
+clean:
+	rm -rf build bin

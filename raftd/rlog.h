@@ -10,8 +10,10 @@
 
 struct rlog;
 
-/* w is borrowed. */
-struct rlog *rlog_open(struct wal *w, uint64_t cache_bytes);
+/* The log is filled by wal_open() through rlog_append(); rlog_set_wal() (w is
+ * borrowed) comes before anything is read that is older than the cache. */
+struct rlog *rlog_open(uint64_t cache_bytes);
+void rlog_set_wal(struct rlog *l, struct wal *w);
 void rlog_close(struct rlog *l);
 /* Used as wal_open()'s on_entry, and for entries that have become durable:
  * an entry replaces all with its index or larger. */

@@ -1,0 +1,275 @@
+/* Other nodes: the same links over TCP, one stream per direction.  Each node
+ * dials every other one and sends on that link; what comes in on an accepted
+ * link are their messages to us (only BEATs go back on it).  A stream that is
+ * dead or full drops messages, and the core is told; nothing waits for it. */
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "raftd/raftd.h"
+#include "raftd/rmsg.h"
+
+struct peer {
+	struct peer *next;
+	struct raftd *rd;
+	uint64_t id;
+	char address[ADDRESS_BYTES_MAX + 1];
+	struct link *out;
+	bool missed; /* a message was dropped since the last report */
+};
+
+struct peers {
+	struct raftd *rd;
+	struct peer *list;
+};
+
+static void
+fill_hello(const struct raftd *rd, struct msg_hello *mine)
+{
+	mine->epoch = rd->epoch;
+	mine->cluster = rd->identity.cluster;
+	mine->node = rd->identity.node;
+	mine->incarnation = rd->identity.incarnation;
+}
+
+static enum err
+check_hello(const struct raftd *rd, const struct msg_hello *theirs)
+{
+	if (theirs->cluster != rd->identity.cluster) {
+		log_warnx("peer of another cluster refused; check --cluster on "
+		    "both nodes node=%" PRIu64 " cluster=%016" PRIx64
+		    " ours=%016" PRIx64, theirs->node, theirs->cluster,
+		    rd->identity.cluster);
+		return ERR_FOREIGN;
+	}
+	if (theirs->node == rd->identity.node ||
+	    cluster_member(&rd->conf, theirs->node) == NULL) {
+		log_warnx("peer refused, it is not another member of this "
+		    "cluster; check its --id node=%" PRIu64, theirs->node);
+		return ERR_FOREIGN;
+	}
+	return ERR_OK;
+}
+
+/* ---- the way out ---- */
+
+static void
+out_hello(void *arg, struct msg_hello *mine)
+{
+	const struct peer *p = arg;
+
+	fill_hello(p->rd, mine);
+}
+
+static enum err
+out_up(void *arg, struct link *l, const struct msg_hello *theirs)
+{
+	struct peer *p = arg;
+	enum err err = check_hello(p->rd, theirs);
+
+	(void)l;
+	if (err == ERR_OK && theirs->node != p->id) {
+		log_warnx("another node answers at this address; check "
+		    "--cluster address=%s node=%" PRIu64 " expected=%" PRIu64,
+		    p->address, theirs->node, p->id);
+		err = ERR_FOREIGN;
+	}
+	return err;
+}
+
+static void
+out_down(void *arg, struct link *l)
+{
+	struct peer *p = arg;
+
+	(void)l;
+	p->missed = true;
+}
+
+static enum err
+out_take(void *arg, struct link *l, uint8_t type, struct wire *w)
+{
+	(void)arg;
+	(void)l;
+	(void)type;
+	(void)w;
+	return ERR_MALFORMED; /* the way out is one-way */
+}
+
+static const struct link_ops out_ops = {
+    .hello = out_hello,
+    .up = out_up,
+    .down = out_down,
+    .take = out_take,
+};
+
+/* ---- the way in ---- */
+
+static void
+in_hello(void *arg, struct msg_hello *mine)
+{
+	fill_hello(arg, mine);
+}
+
+static enum err
+in_up(void *arg, struct link *l, const struct msg_hello *theirs)
+{
+	(void)l;
+	return check_hello(arg, theirs);
+}
+
+static void
+in_down(void *arg, struct link *l)
+{
+	(void)arg;
+	(void)l;
+}
+
+static enum err
+in_take(void *arg, struct link *l, uint8_t type, struct wire *w)
+{
+	struct raftd *rd = arg;
+	struct raft_msg m;
+
+	if (type != MSG_RAFT || rmsg_decode(w, &m) != ERR_OK)
+		return ERR_MALFORMED;
+	/* A node speaks for itself (a forwarded transfer names its target). */
+	if (m.to != rd->opt.id || (m.from != link_peer(l)->node &&
+	        m.type != RAFT_MSG_TRANSFER_LEADER)) {
+		raft_msg_free(&m);
+		return ERR_MALFORMED;
+	}
+	(void)raft_step(rd->raft, &m); /* refused or stale: as if lost */
+	raft_msg_free(&m);
+	return ERR_OK;
+}
+
+static const struct link_ops in_ops = {
+    .hello = in_hello,
+    .up = in_up,
+    .down = in_down,
+    .take = in_take,
+};
+
+/* ---- members ---- */
+
+static struct peer *
+peer_find(const struct peers *ps, uint64_t id)
+{
+	for (struct peer *p = ps->list; p != NULL; p = p->next)
+		if (p->id == id)
+			return p;
+	return NULL;
+}
+
+static void
+peer_add(struct peers *ps, const struct wal_member *m)
+{
+	struct peer *p = mem_zalloc(1, sizeof(*p));
+	char url[ADDRESS_BYTES_MAX + 16], name[32];
+
+	p->rd = ps->rd;
+	p->id = m->id;
+	memcpy(p->address, m->address, sizeof(p->address));
+	(void)snprintf(url, sizeof(url), "tcp://%s", m->address);
+	(void)snprintf(name, sizeof(name), "node %" PRIu64, m->id);
+	p->out = links_dial(ps->rd->links, url, MSG_RAFTD, name, &out_ops, p);
+	p->next = ps->list;
+	ps->list = p;
+}
+
+void
+peers_update(struct peers *ps)
+{
+	const struct wal_conf *conf = &ps->rd->conf;
+	struct peer **pp = &ps->list;
+
+	while (*pp != NULL) {
+		struct peer *p = *pp;
+		const struct wal_member *m = cluster_member(conf, p->id);
+
+		if (m != NULL && strcmp(m->address, p->address) == 0) {
+			pp = &p->next;
+			continue;
+		}
+		*pp = p->next;
+		link_close(p->out);
+		mem_free(p);
+	}
+	for (uint32_t i = 0; i < conf->member_count; i++)
+		if (conf->members[i].id != ps->rd->opt.id &&
+		    peer_find(ps, conf->members[i].id) == NULL)
+			peer_add(ps, &conf->members[i]);
+}
+
+int
+peers_open(struct raftd *rd)
+{
+	const struct wal_member *mine = cluster_member(&rd->conf, rd->opt.id);
+	char url[ADDRESS_BYTES_MAX + 16];
+	int rc;
+
+	assert(mine != NULL); /* store_open() has checked it */
+	rd->peers = mem_zalloc(1, sizeof(*rd->peers));
+	rd->peers->rd = rd;
+	(void)snprintf(url, sizeof(url), "tcp://%s", mine->address);
+	if ((rc = links_listen(rd->links, url, 1u << MSG_RAFTD, 0, &in_ops,
+	         rd)) != 0)
+		return rc;
+	peers_update(rd->peers);
+	return 0;
+}
+
+void
+peers_close(struct raftd *rd)
+{
+	struct peer *p;
+
+	if (rd->peers == NULL)
+		return;
+	while ((p = rd->peers->list) != NULL) {
+		rd->peers->list = p->next;
+		link_close(p->out);
+		mem_free(p);
+	}
+	mem_free(rd->peers);
+	rd->peers = NULL;
+}
+
+void
+peers_send(struct peers *ps, const struct raft_msg *m)
+{
+	struct peer *p = peer_find(ps, m->to);
+	struct wire *w;
+
+	if (p == NULL)
+		return; /* removed meanwhile */
+	if (link_is_full(p->out) ||
+	    (w = link_begin(p->out, MSG_RAFT)) == NULL) {
+		p->missed = true;
+		return;
+	}
+	rmsg_encode(w, m);
+	link_end(p->out);
+}
+
+void
+peers_report(struct peers *ps)
+{
+	for (struct peer *p = ps->list; p != NULL; p = p->next) {
+		if (p->missed)
+			raft_report_unreachable(ps->rd->raft, p->id);
+		p->missed = false;
+	}
+}
+
+bool
+peers_connected(const struct peers *ps, uint64_t id)
+{
+	const struct peer *p = peer_find(ps, id);
+
+	return p != NULL && link_is_up(p->out);
+}

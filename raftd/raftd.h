@@ -1,0 +1,148 @@
+/* raftd's own header: the process as a whole and what its parts offer each
+ * other.  Reading order: main.c (the loop), ready.c (the order of effects),
+ * front.c (httpd), reads.c, feed.c (kvd), peer.c (other nodes). */
+#ifndef RAFTD_RAFTD_H
+#define RAFTD_RAFTD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/loop.h"
+#include "proto/link.h"
+#include "proto/msg.h"
+#include "raftd/raft/raft.h"
+#include "raftd/rlog.h"
+#include "raftd/wal.h"
+#include "raftd/writer.h"
+
+struct feed;
+struct front;
+struct peers;
+struct reads;
+
+struct raftd_options {
+	uint64_t id;
+	const char *cluster;  /* peer addresses, comma-separated */
+	const char *data_dir;
+	const char *run_dir;  /* NULL: see daemon_run_dir() */
+	uint64_t heartbeat_ms; /* one tick */
+	uint64_t election_ms;
+	uint64_t cache_bytes; /* of recent log entries */
+	const char *log_level;
+};
+
+struct raftd {
+	struct raftd_options opt;
+	struct loop *loop;
+	struct links *links;
+	struct loop_timer tick;
+	uint64_t epoch;
+
+	struct wal_identity identity;
+	struct wal_conf conf; /* members as of the last change applied */
+	struct wal_disk disk;
+	struct wal *wal;
+	struct rlog *rlog;
+	struct writer *writer;
+	struct raft *raft;
+	/* Log index up to which the core hands nothing out again. */
+	uint64_t applied_at_start;
+
+	struct peers *peers;
+	struct front *front;
+	struct reads *reads;
+	struct feed *feed;
+
+	uint64_t random_state; /* of the core's random source */
+	uint64_t leader_seen;  /* leader and term last announced */
+	uint64_t term_seen;
+	bool stopping;         /* handing leadership over, then quit */
+	struct mono stop_by;
+	bool quit;
+};
+
+/* ---- cluster.c: who is in the cluster ---- */
+
+/* Parse "HOST:PORT,HOST:PORT,..." into members with ids 1, 2, ...  0, or
+ * EX_USAGE after one logged line. */
+int cluster_parse(const char *text, struct wal_conf *conf);
+/* The id that every node computes from the same list. */
+uint64_t cluster_id(const struct wal_conf *conf);
+/* NULL: not a member. */
+const struct wal_member *cluster_member(
+    const struct wal_conf *conf, uint64_t id);
+/* A change took effect: new state, and addresses from its context. */
+void cluster_apply(struct wal_conf *conf, uint64_t index,
+    const struct raft_conf_change *cc, const struct raft_conf_state *state);
+
+/* ---- store.c: the raft directory: lock, WAL, bootstrap, the core ---- */
+
+/* Opens everything below rd->raft, bootstraps a new directory.  0 or a
+ * sysexits code after one logged line. */
+int store_open(struct raftd *rd);
+void store_close(struct raftd *rd);
+
+/* ---- ready.c: the effects of the core, in order ---- */
+
+/* What has become durable: its responses, to the core and to the peers. */
+void ready_storage_done(struct raftd *rd);
+/* Carry out everything the core wants: save, send, publish. */
+void ready_run(struct raftd *rd);
+
+/* ---- peer.c: other nodes ---- */
+
+/* Listen for and dial the members.  0 or a sysexits code. */
+int peers_open(struct raftd *rd);
+void peers_close(struct raftd *rd);
+/* Takes the message's contents.  Dropped, and reported to the core later, when
+ * the node cannot be reached. */
+void peers_send(struct peers *ps, const struct raft_msg *m);
+/* Dial new members, hang up on removed ones. */
+void peers_update(struct peers *ps);
+/* Tell the core whom messages did not reach. */
+void peers_report(struct peers *ps);
+bool peers_connected(const struct peers *ps, uint64_t id);
+
+/* ---- front.c: httpd ---- */
+
+int front_open(struct raftd *rd); /* listens on RUN/raftd.sock for both */
+void front_close(struct raftd *rd);
+void front_refuse(struct front *f, enum msg_refused what, enum err code,
+    uint64_t epoch, uint64_t seq, uint32_t attempt);
+/* Tell httpd if leader or term have changed since the last turn. */
+void front_announce(struct front *f);
+
+/* ---- reads.c: linearizable reads wait here for their index ---- */
+
+struct reads *reads_open(struct raftd *rd);
+void reads_close(struct reads *rs);
+/* A READ as httpd sent it (body is copied). */
+void reads_add(struct reads *rs, const struct msg_read *m, struct bytes body);
+/* The core knows the index for what was asked with this context. */
+void reads_known(struct reads *rs, const struct raft_read_state *state);
+/* Leader or term changed: what was asked may never be answered; ask again. */
+void reads_restart(struct reads *rs);
+void reads_drop_all(struct reads *rs); /* their httpd is gone */
+/* Start a round for what waits; refuse it when there is no leader. */
+void reads_run(struct reads *rs);
+
+/* ---- feed.c: kvd ---- */
+
+struct feed *feed_open(struct raftd *rd);
+void feed_close(struct feed *f);
+enum err feed_up(
+    struct feed *f, struct link *l, const struct msg_hello *theirs);
+void feed_down(struct feed *f, struct link *l);
+enum err feed_take(struct feed *f, uint8_t type, struct wire *w);
+/* Committed, durable here and in rlog up to index: kvd may have it. */
+void feed_publish(struct feed *f, uint64_t index);
+/* Pass a READ on behind the entries up to index; takes the reference. */
+void feed_read(struct feed *f, uint64_t index, struct blob *body);
+void feed_drop_reads(struct feed *f);
+/* Send what kvd may have and its window has room for. */
+void feed_run(struct feed *f);
+bool feed_connected(const struct feed *f);
+uint64_t feed_applied(const struct feed *f);
+uint64_t feed_published(const struct feed *f);
+
+#endif

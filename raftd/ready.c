@@ -1,0 +1,136 @@
+/* The effects of the core, in order.  The core runs with asynchronous storage
+ * writes (raft.h), so the order is this, and stands here and nowhere else:
+ *
+ *   ready_run            what may leave before the disk has it (appends of a
+ *                        leader, heartbeats) is sent; what must be durable is
+ *                        given to the writer, with the responses that may only
+ *                        leave afterwards; what is committed, and durable here,
+ *                        is published to kvd;
+ *   ready_storage_done   the disk has it: the responses leave. */
+#include <assert.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "raftd/raftd.h"
+
+/* To another node, or back into the core when it is for this one. */
+static void
+deliver(struct raftd *rd, const struct raft_msg *m)
+{
+	if (m->to == rd->opt.id)
+		(void)raft_step(rd->raft, m); /* a stale one is refused: fine */
+	else
+		peers_send(rd->peers, m);
+}
+
+void
+ready_storage_done(struct raftd *rd)
+{
+	struct writer_job *job;
+
+	while ((job = writer_done(rd->writer)) != NULL) {
+		const struct raft_msg *m = &job->append;
+
+		for (size_t i = 0; i < m->entry_count; i++)
+			rlog_append(rd->rlog, &m->entries[i],
+			    job->positions[i]);
+		for (size_t i = 0; i < m->response_count; i++)
+			deliver(rd, &m->responses[i]);
+		writer_job_free(&job);
+	}
+}
+
+/* A configuration change takes effect when it is published, on every node by
+ * itself; it is made durable with its addresses, so that a restart need not
+ * read the whole log for it. */
+static void
+apply_conf_change(struct raftd *rd, const struct raft_entry *e)
+{
+	struct raft_conf_change cc;
+	struct raft_conf_state state;
+	struct writer_job *job;
+
+	if (raft_conf_change_decode(e->type, blob_bytes(e->data), &cc) !=
+	    RAFT_OK) {
+		log_errorx("configuration change cannot be decoded, skipped "
+		    "index=%" PRIu64, e->index);
+		return;
+	}
+	raft_apply_conf_change(rd->raft, &cc, &state);
+	cluster_apply(&rd->conf, e->index, &cc, &state);
+	log_info("configuration changed index=%" PRIu64 " voters=%u "
+	    "learners=%u", e->index, state.voters.count, state.learners.count);
+	job = mem_zalloc(1, sizeof(*job));
+	job->conf = mem_alloc(sizeof(*job->conf));
+	*job->conf = rd->conf;
+	writer_submit(rd->writer, &job);
+	peers_update(rd->peers);
+}
+
+/* FLOW 5: committed entries become visible to the feed of kvd, which sends
+ * them from rlog as COMMIT on commitC, indexes without a gap (feed_run). */
+static void
+publish_commits(struct raftd *rd, const struct raft_msg *apply)
+{
+	for (size_t i = 0; i < apply->entry_count; i++)
+		if (apply->entries[i].type != RAFT_ENTRY_NORMAL)
+			apply_conf_change(rd, &apply->entries[i]);
+	if (apply->entry_count > 0)
+		feed_publish(rd->feed,
+		    apply->entries[apply->entry_count - 1].index);
+	for (size_t i = 0; i < apply->response_count; i++)
+		deliver(rd, &apply->responses[i]);
+}
+
+static void
+submit_append(struct raftd *rd, struct raft_msg *m)
+{
+	struct writer_job *job = mem_zalloc(1, sizeof(*job));
+
+	raft_msg_move(&job->append, m);
+	writer_submit(rd->writer, &job);
+}
+
+/* Role and leader, for people and for httpd. */
+static void
+note_soft_state(struct raftd *rd, const struct raft_soft_state *ss)
+{
+	log_info("%s term=%" PRIu64 " leader=%" PRIu64,
+	    ss->role == RAFT_LEADER ? "became leader"
+	    : ss->role == RAFT_FOLLOWER
+	        ? (ss->leader != 0 ? "following" : "no leader")
+	        : "campaigning",
+	    raft_term(rd->raft), ss->leader);
+	reads_restart(rd->reads);
+}
+
+/* FLOW 4: the order save, sync, dependent sends, publish. */
+void
+ready_run(struct raftd *rd)
+{
+	while (raft_has_ready(rd->raft)) {
+		const struct raft_ready *r = raft_ready(rd->raft);
+		struct raft_msg apply = {0};
+
+		if (r->has_soft_state)
+			note_soft_state(rd, &r->soft_state);
+		for (size_t i = 0; i < r->read_state_count; i++)
+			reads_known(rd->reads, &r->read_states[i]);
+		for (size_t i = 0; i < r->message_count; i++) {
+			struct raft_msg *m = &r->messages[i];
+
+			if (m->to == RAFT_APPEND_THREAD)
+				submit_append(rd, m); /* save, sync */
+			else if (m->to == RAFT_APPLY_THREAD)
+				raft_msg_move(&apply, m);
+			else
+				peers_send(rd->peers, m);
+		}
+		/* Last: this steps the core, which may touch its Ready. */
+		publish_commits(rd, &apply);
+		raft_msg_free(&apply);
+	}
+	writer_flush(rd->writer);
+}

@@ -1,0 +1,248 @@
+/* The raft directory: DATA/raft with its lock and wal/, the bootstrap of a new
+ * one, and the core on top of it. */
+#include <assert.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/daemon.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "raftd/raftd.h"
+
+#define BYTES_PER_MSG (1u << 20)      /* of entries in one MsgApp */
+#define COMMITTED_BYTES (16u << 20)   /* handed out, not yet published */
+#define UNCOMMITTED_BYTES (64u << 20) /* beyond it proposals are refused */
+#define INFLIGHT_MSGS 256u
+#define INFLIGHT_BYTES (32u << 20) /* less than half of a link's queue */
+
+static void
+on_entry(void *arg, const struct raft_entry *e, struct wal_position at)
+{
+	rlog_append(arg, e, at);
+}
+
+/* The first entries of every log of the cluster: one change per member, as
+ * etcd's StartNode writes them; all nodes write the same, so they count as
+ * committed.  They bring the addresses to nodes that join later. */
+static int
+bootstrap_entries(struct raftd *rd, const struct wal_conf *conf)
+{
+	struct raft_entry entries[NODES_MAX];
+	struct wal_position at[NODES_MAX];
+	struct raft_hard_state hs = {.term = 1, .commit = conf->member_count};
+	struct wal_batch_item item = {.entries = entries,
+	    .entry_count = conf->member_count, .hard_state = &hs};
+	enum err err;
+
+	for (uint32_t i = 0; i < conf->member_count; i++) {
+		struct raft_conf_change cc = {.v1 = true, .count = 1};
+
+		cc.ops[0].op = RAFT_CONF_ADD_VOTER;
+		cc.ops[0].id = conf->members[i].id;
+		cc.context = bytes_of_str(conf->members[i].address);
+		entries[i] = (struct raft_entry){.term = 1, .index = i + 1,
+		    .type = RAFT_ENTRY_CONF_CHANGE,
+		    .data = raft_conf_change_encode(&cc)};
+	}
+	err = wal_write(rd->wal, &item, 1, true, at);
+	for (uint32_t i = 0; i < conf->member_count; i++) {
+		if (err == ERR_OK)
+			rlog_append(rd->rlog, &entries[i], at[i]);
+		blob_unref(&entries[i].data);
+	}
+	return err == ERR_OK ? 0 : EX_IOERR;
+}
+
+/* A new directory: identity and members first, then the first entries.  If a
+ * crash comes between the two, bootstrap_entries() is made up for. */
+static int
+bootstrap(struct raftd *rd, const struct wal_conf *conf)
+{
+	rd->identity = (struct wal_identity){.cluster = cluster_id(conf),
+	    .node = rd->opt.id, .incarnation = daemon_random()};
+	if (wal_create(rd->wal, &rd->identity, conf) != ERR_OK)
+		return EX_IOERR;
+	log_info("created raft directory cluster=%016" PRIx64 " nodes=%u",
+	    rd->identity.cluster, conf->member_count);
+	return 0;
+}
+
+/* An existing directory must be this node's. */
+static int
+check_identity(struct raftd *rd, const struct wal_recovered *rec,
+    const struct wal_conf *flags)
+{
+	const struct wal_member *mine;
+
+	rd->identity = rec->identity;
+	if (rec->identity.node != rd->opt.id) {
+		log_errorx("%s/raft belongs to node %" PRIu64 ", not to node %"
+		    PRIu64 "; start with --id %" PRIu64
+		    " or another --data-dir", rd->opt.data_dir,
+		    rec->identity.node, rd->opt.id, rec->identity.node);
+		return EX_CONFIG;
+	}
+	mine = cluster_member(&rec->conf, rd->opt.id);
+	if (mine == NULL) {
+		log_errorx("node %" PRIu64 " was removed from its cluster; to "
+		    "use it again, give it a new id and an empty --data-dir",
+		    rd->opt.id);
+		return EX_CONFIG;
+	}
+	if (cluster_id(flags) != cluster_id(&rec->conf))
+		log_warnx("--cluster differs from the members in the log; the "
+		    "log's are used members=%u address=%s",
+		    rec->conf.member_count, mine->address);
+	return 0;
+}
+
+static uint32_t
+core_random(void *arg, uint32_t n)
+{
+	uint64_t *s = arg;
+
+	/* xorshift64: spreads election time-outs, nothing else. */
+	*s ^= *s << 13;
+	*s ^= *s >> 7;
+	*s ^= *s << 17;
+	return (uint32_t)((*s >> 16) % n);
+}
+
+static void
+core_trace(void *arg, const char *line)
+{
+	(void)arg;
+	log_debug("core: %s", line);
+}
+
+static int
+core_open(struct raftd *rd, uint64_t applied)
+{
+	struct raft_config c = {
+	    .id = rd->opt.id,
+	    .election_ticks =
+	        (uint32_t)(rd->opt.election_ms / rd->opt.heartbeat_ms),
+	    .heartbeat_ticks = 1,
+	    .storage = &rlog_storage_ops,
+	    .storage_arg = rd->rlog,
+	    .applied = applied,
+	    .async_storage_writes = true,
+	    .max_bytes_per_msg = BYTES_PER_MSG,
+	    .max_committed_bytes_per_ready = COMMITTED_BYTES,
+	    .max_uncommitted_bytes = UNCOMMITTED_BYTES,
+	    .max_inflight_msgs = INFLIGHT_MSGS,
+	    .max_inflight_bytes = INFLIGHT_BYTES,
+	    .check_quorum = true,
+	    .pre_vote = true,
+	    .read_mode = RAFT_READ_SAFE,
+	    .step_down_on_removal = true,
+	    .random = core_random,
+	    .random_arg = &rd->random_state,
+	    .trace = core_trace,
+	};
+
+	rd->random_state = daemon_random();
+	rd->raft = raft_new(&c);
+	return rd->raft != NULL ? 0 : EX_CONFIG;
+}
+
+/* Recovered state -> conf, first entries if need be, and the core. */
+static int
+store_start(struct raftd *rd, struct wal_recovered *rec,
+    const struct wal_conf *flags)
+{
+	uint64_t applied;
+	int rc;
+
+	if (rec->fresh) {
+		rec->conf = *flags;
+		rec->conf.index = flags->member_count;
+		if ((rc = bootstrap(rd, &rec->conf)) != 0)
+			return rc;
+		rec->last = 0;
+	} else if ((rc = check_identity(rd, rec, flags)) != 0) {
+		return rc;
+	}
+	rd->conf = rec->conf;
+	if (rec->last == 0) {
+		if ((rc = bootstrap_entries(rd, &rec->conf)) != 0)
+			return rc;
+		rec->hard_state = (struct raft_hard_state){
+		    .term = 1, .commit = rec->conf.member_count};
+		rec->next_conf_change = 0;
+	}
+	/* A commit index beyond the log is the rest of a torn write. */
+	if (rec->hard_state.commit > rlog_last(rd->rlog))
+		rec->hard_state.commit = rlog_last(rd->rlog);
+	/* Entries up to `applied` hold no change that conf does not have. */
+	applied = rec->hard_state.commit;
+	if (rec->next_conf_change != 0 && rec->next_conf_change <= applied)
+		applied = rec->next_conf_change - 1;
+	rd->applied_at_start = applied;
+	rlog_set_initial(rd->rlog, &rec->hard_state, &rec->conf.state);
+	return core_open(rd, applied);
+}
+
+int
+store_open(struct raftd *rd)
+{
+	struct wal_conf flags;
+	struct wal_recovered rec;
+	/* DATA/raft/wal */
+	char dir[PATH_MAX], wal_dir[PATH_MAX];
+	enum err err;
+	int lock, rc;
+
+	if ((rc = cluster_parse(rd->opt.cluster, &flags)) != 0)
+		return rc;
+	if (rd->opt.id > flags.member_count) {
+		log_errorx("--id %" PRIu64 " has no address in --cluster, which "
+		    "lists %u; the N-th address is node N's", rd->opt.id,
+		    flags.member_count);
+		return EX_USAGE;
+	}
+	if (snprintf(dir, sizeof(dir), "%s/raft", rd->opt.data_dir) >=
+	        (int)sizeof(dir) - 8) {
+		log_errorx("--data-dir is too long");
+		return EX_USAGE;
+	}
+	(void)snprintf(wal_dir, sizeof(wal_dir), "%.*s/wal",
+	    (int)sizeof(wal_dir) - 5, dir);
+	if ((rc = file_make_dir(wal_dir, 0700)) != 0 ||
+	    (rc = file_lock(dir, "LOCK", &lock)) != 0)
+		return rc;
+	if (wal_disk_posix_open(&rd->disk, wal_dir) != 0) {
+		log_error("cannot open %s", wal_dir);
+		return EX_NOPERM;
+	}
+	memset(&rec, 0, sizeof(rec));
+	/* rlog needs the wal and the wal's recovery fills rlog. */
+	rd->rlog = rlog_open(rd->opt.cache_bytes);
+	err = wal_open(&rd->wal, &rd->disk, &rec, on_entry, rd->rlog);
+	if (err != ERR_OK)
+		return EX_IOERR; /* logged by the wal */
+	rlog_set_wal(rd->rlog, rd->wal);
+	if ((rc = store_start(rd, &rec, &flags)) != 0)
+		return rc;
+	log_info("log open first=%" PRIu64 " last=%" PRIu64 " term=%" PRIu64
+	    " commit=%" PRIu64, rlog_first(rd->rlog), rlog_last(rd->rlog),
+	    raft_term(rd->raft), raft_commit(rd->raft));
+	rd->writer = writer_open(rd->loop, rd->wal);
+	return 0;
+}
+
+void
+store_close(struct raftd *rd)
+{
+	if (rd->writer != NULL)
+		writer_close(rd->writer); /* waits for the disk */
+	raft_free(rd->raft);
+	if (rd->rlog != NULL)
+		rlog_close(rd->rlog);
+	if (rd->wal != NULL)
+		wal_close(rd->wal);
+}
