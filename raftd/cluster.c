@@ -46,21 +46,24 @@ cluster_parse(const char *text, struct wal_conf *conf)
 		struct wal_member *m;
 
 		if (len > ADDRESS_BYTES_MAX || !address_valid(p, len)) {
-			log_errorx("bad address in --cluster: \"%.*s\"; give "
+			log_errorx(
+			    "bad address in --cluster: \"%.*s\"; give "
 			    "HOST:PORT,HOST:PORT,... in the order of the "
-			    "nodes' ids", (int)(len > 80 ? 80 : len), p);
+			    "nodes' ids",
+			    (int)(len > 80 ? 80 : len), p);
 			return EX_USAGE;
 		}
 		if (conf->member_count == NODES_MAX) {
 			log_errorx("too many addresses in --cluster; at most "
-			    "%u nodes", NODES_MAX);
+				   "%u nodes",
+			    NODES_MAX);
 			return EX_USAGE;
 		}
 		for (uint32_t i = 0; i < conf->member_count; i++) {
 			if (strlen(conf->members[i].address) == len &&
 			    memcmp(conf->members[i].address, p, len) == 0) {
 				log_errorx("address twice in --cluster: "
-				    "%.*s; each node has its own",
+					   "%.*s; each node has its own",
 				    (int)len, p);
 				return EX_USAGE;
 			}
@@ -113,8 +116,8 @@ static bool
 state_has(const struct raft_conf_state *s, uint64_t id)
 {
 	return ids_have(&s->voters, id) || ids_have(&s->learners, id) ||
-	    ids_have(&s->voters_outgoing, id) ||
-	    ids_have(&s->learners_next, id);
+	       ids_have(&s->voters_outgoing, id) ||
+	       ids_have(&s->learners_next, id);
 }
 
 static void

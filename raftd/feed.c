@@ -28,7 +28,7 @@ struct feed_sent {
 
 struct feed {
 	struct raftd *rd;
-	struct link *kvd; /* NULL: away */
+	struct link *kvd;   /* NULL: away */
 	uint64_t published; /* kvd may have entries up to here */
 	uint64_t next;      /* first index not yet sent on this link */
 	uint64_t applied;   /* acknowledged */
@@ -97,16 +97,16 @@ check_kvd(const struct feed *f, const struct msg_hello *h)
 	if ((h->cluster != 0 && h->cluster != id->cluster) ||
 	    (h->node != 0 && h->node != id->node)) {
 		log_errorx("kvd has the data of another node or cluster; start "
-		    "it with this node's --data-dir cluster=%016" PRIx64
-		    " node=%" PRIu64 " theirs=%016" PRIx64 "/%" PRIu64,
+			   "it with this node's --data-dir cluster=%016" PRIx64
+			   " node=%" PRIu64 " theirs=%016" PRIx64 "/%" PRIu64,
 		    id->cluster, id->node, h->cluster, h->node);
 		return ERR_FOREIGN;
 	}
 	if (h->applied > rlog_last(f->rd->rlog)) {
 		log_errorx("kvd is ahead of the log; the log was lost or is "
-		    "older: remove kvd's directory and it is rebuilt "
-		    "applied=%" PRIu64 " last=%" PRIu64, h->applied,
-		    rlog_last(f->rd->rlog));
+			   "older: remove kvd's directory and it is rebuilt "
+			   "applied=%" PRIu64 " last=%" PRIu64,
+		    h->applied, rlog_last(f->rd->rlog));
 		return ERR_FOREIGN;
 	}
 	return ERR_OK;
@@ -127,8 +127,8 @@ feed_up(struct feed *f, struct link *l, const struct msg_hello *h)
 	f->applied = h->applied;
 	f->durable = h->durable;
 	log_info("kvd connected engine=%s applied=%" PRIu64 " durable=%" PRIu64
-	    " published=%" PRIu64, h->engine, h->applied, h->durable,
-	    f->published);
+		 " published=%" PRIu64,
+	    h->engine, h->applied, h->durable, f->published);
 	return ERR_OK;
 }
 
@@ -209,7 +209,7 @@ send_commit(struct feed *f)
 	size_t count, before;
 
 	if (rlog_entries(f->rd->rlog, f->next, f->published + 1,
-	        COMMIT_BYTES_SOFT, &entries, &count) != RAFT_OK)
+		COMMIT_BYTES_SOFT, &entries, &count) != RAFT_OK)
 		return false;
 	before = link_queued_bytes(f->kvd);
 	if ((w = link_begin(f->kvd, MSG_COMMIT)) == NULL) {

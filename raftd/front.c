@@ -60,8 +60,10 @@ void
 front_refuse(struct front *f, enum msg_refused what, enum err code,
     uint64_t epoch, uint64_t seq, uint32_t attempt)
 {
-	struct msg_refuse m = {.what = (uint8_t)what, .code = (uint8_t)code,
-	    .seq = seq, .attempt = attempt,
+	struct msg_refuse m = {.what = (uint8_t)what,
+	    .code = (uint8_t)code,
+	    .seq = seq,
+	    .attempt = attempt,
 	    .leader = raft_leader(f->rd->raft)};
 	struct wire *w;
 
@@ -85,7 +87,7 @@ refusal(struct raftd *rd)
 	if (st.transferee != RAFT_NONE)
 		return ERR_TRANSFERRING;
 	return cluster_member(&rd->conf, rd->opt.id) == NULL ? ERR_REMOVED
-	                                                     : ERR_OVERLOADED;
+							     : ERR_OVERLOADED;
 }
 
 /* FLOW 3: PROPOSE -> raft_propose; a follower's core forwards it. */
@@ -177,10 +179,14 @@ send_status(struct front *f, uint64_t token)
 		return;
 	raft_status(rd->raft, &st);
 	m = (struct msg_raft_status){.token = token,
-	    .cluster = rd->identity.cluster, .node = rd->opt.id,
-	    .leader = st.soft_state.leader, .term = st.hard_state.term,
-	    .role = role_number(&st), .first = st.first_index,
-	    .last = st.last_index, .commit = st.hard_state.commit,
+	    .cluster = rd->identity.cluster,
+	    .node = rd->opt.id,
+	    .leader = st.soft_state.leader,
+	    .term = st.hard_state.term,
+	    .role = role_number(&st),
+	    .first = st.first_index,
+	    .last = st.last_index,
+	    .commit = st.hard_state.commit,
 	    .applied = feed_applied(rd->feed),
 	    .kvd_connected = feed_connected(rd->feed),
 	    .count = rd->conf.member_count - (member ? 1 : 0)};
@@ -245,8 +251,8 @@ front_open(struct raftd *rd)
 
 	rd->front = mem_zalloc(1, sizeof(*rd->front));
 	rd->front->rd = rd;
-	if ((rc = daemon_run_dir(rd->opt.run_dir, rd->opt.data_dir, run,
-	         sizeof(run))) != 0 ||
+	if ((rc = daemon_run_dir(
+		 rd->opt.run_dir, rd->opt.data_dir, run, sizeof(run))) != 0 ||
 	    (rc = file_make_dir(run, 0700)) != 0)
 		return rc;
 	(void)snprintf(url, sizeof(url), "ipc://%s/raftd.sock", run);

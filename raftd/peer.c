@@ -12,19 +12,41 @@
 #include "raftd/raftd.h"
 #include "raftd/rmsg.h"
 
+/* A leader whose connections have all ended at once has most likely died: its
+ * followers do not wait out their patience.  The first voter campaigns after
+ * SUSPECT_MS, the next one as much later, so that votes are not split. */
+#define SUSPECT_MS 40u
+
 struct peer {
 	struct peer *next;
 	struct raftd *rd;
 	uint64_t id;
 	char address[ADDRESS_BYTES_MAX + 1];
 	struct link *out;
+	unsigned in; /* accepted links of this node that are up */
 	bool missed; /* a message was dropped since the last report */
 };
 
 struct peers {
 	struct raftd *rd;
 	struct peer *list;
+	struct loop_timer campaign;
+	/* Who was refused last, and when it was logged: a stranger dials again
+	 * and again, and gets one line a minute. */
+	uint64_t refused_cluster, refused_node;
+	struct mono refused_at;
 };
+
+#define REFUSED_LOG_MS 60000u
+
+static struct peer *
+peer_find(const struct peers *ps, uint64_t id)
+{
+	for (struct peer *p = ps->list; p != NULL; p = p->next)
+		if (p->id == id)
+			return p;
+	return NULL;
+}
 
 static void
 fill_hello(const struct raftd *rd, struct msg_hello *mine)
@@ -35,20 +57,42 @@ fill_hello(const struct raftd *rd, struct msg_hello *mine)
 	mine->incarnation = rd->identity.incarnation;
 }
 
+/* Is it time to log that this one was refused? */
+static bool
+refusal_is_news(struct peers *ps, const struct msg_hello *theirs)
+{
+	struct mono now = mono_now();
+
+	if (ps->refused_at.ns != 0 && ps->refused_cluster == theirs->cluster &&
+	    ps->refused_node == theirs->node &&
+	    mono_ms_since(ps->refused_at, now) < REFUSED_LOG_MS)
+		return false;
+	ps->refused_cluster = theirs->cluster;
+	ps->refused_node = theirs->node;
+	ps->refused_at = now;
+	return true;
+}
+
 static enum err
 check_hello(const struct raftd *rd, const struct msg_hello *theirs)
 {
 	if (theirs->cluster != rd->identity.cluster) {
-		log_warnx("peer of another cluster refused; check --cluster on "
-		    "both nodes node=%" PRIu64 " cluster=%016" PRIx64
-		    " ours=%016" PRIx64, theirs->node, theirs->cluster,
-		    rd->identity.cluster);
+		if (refusal_is_news(rd->peers, theirs))
+			log_warnx("peer of another cluster refused; check "
+				  "--cluster on "
+				  "both nodes node=%" PRIu64
+				  " cluster=%016" PRIx64 " ours=%016" PRIx64,
+			    theirs->node, theirs->cluster,
+			    rd->identity.cluster);
 		return ERR_FOREIGN;
 	}
 	if (theirs->node == rd->identity.node ||
 	    cluster_member(&rd->conf, theirs->node) == NULL) {
-		log_warnx("peer refused, it is not another member of this "
-		    "cluster; check its --id node=%" PRIu64, theirs->node);
+		if (refusal_is_news(rd->peers, theirs))
+			log_warnx(
+			    "peer refused, it is not another member of this "
+			    "cluster; check its --id node=%" PRIu64,
+			    theirs->node);
 		return ERR_FOREIGN;
 	}
 	return ERR_OK;
@@ -72,9 +116,11 @@ out_up(void *arg, struct link *l, const struct msg_hello *theirs)
 
 	(void)l;
 	if (err == ERR_OK && theirs->node != p->id) {
-		log_warnx("another node answers at this address; check "
-		    "--cluster address=%s node=%" PRIu64 " expected=%" PRIu64,
-		    p->address, theirs->node, p->id);
+		if (refusal_is_news(p->rd->peers, theirs))
+			log_warnx("another node answers at this address; check "
+				  "--cluster address=%s node=%" PRIu64
+				  " expected=%" PRIu64,
+			    p->address, theirs->node, p->id);
 		err = ERR_FOREIGN;
 	}
 	return err;
@@ -117,15 +163,67 @@ in_hello(void *arg, struct msg_hello *mine)
 static enum err
 in_up(void *arg, struct link *l, const struct msg_hello *theirs)
 {
-	(void)l;
-	return check_hello(arg, theirs);
+	struct raftd *rd = arg;
+	enum err err = check_hello(rd, theirs);
+	struct peer *p = peer_find(rd->peers, theirs->node);
+
+	if (err == ERR_OK && p != NULL) {
+		p->in++;
+		link_set_user(l, (void *)(uintptr_t)p->id);
+	}
+	return err;
+}
+
+/* How many voters campaign before this one does. */
+static uint64_t
+campaign_rank(const struct raftd *rd, uint64_t dead)
+{
+	const struct raft_ids *voters = &rd->conf.state.voters;
+	uint64_t rank = 0;
+
+	for (uint32_t i = 0; i < voters->count; i++)
+		if (voters->id[i] != dead && voters->id[i] < rd->opt.id)
+			rank++;
+	return rank;
+}
+
+/* Leaderless followers grant pre-votes at once (ForgetLeader of etcd/raft);
+ * whoever still hears the leader goes on refusing them, so a wrong suspicion
+ * changes nothing. */
+static void
+suspect(struct raftd *rd, uint64_t id)
+{
+	if (raft_leader(rd->raft) != id)
+		return;
+	log_info("connections of the leader have ended leader=%" PRIu64, id);
+	raft_forget_leader(rd->raft);
+	loop_timer_set(&rd->peers->campaign,
+	    mono_add_ms(mono_now(), SUSPECT_MS * (campaign_rank(rd, id) + 1)));
+}
+
+static void
+on_campaign(void *arg, struct mono now)
+{
+	struct raftd *rd = arg;
+
+	(void)now;
+	if (raft_leader(rd->raft) == RAFT_NONE &&
+	    raft_role(rd->raft) == RAFT_FOLLOWER && !rd->stopping)
+		(void)raft_campaign(rd->raft);
 }
 
 static void
 in_down(void *arg, struct link *l)
 {
-	(void)arg;
-	(void)l;
+	struct raftd *rd = arg;
+	struct peer *p =
+	    peer_find(rd->peers, (uint64_t)(uintptr_t)link_user(l));
+
+	/* A member that was removed meanwhile has no struct peer. */
+	if (p == NULL || p->in == 0)
+		return;
+	if (--p->in == 0)
+		suspect(rd, p->id);
 }
 
 static enum err
@@ -138,7 +236,7 @@ in_take(void *arg, struct link *l, uint8_t type, struct wire *w)
 		return ERR_MALFORMED;
 	/* A node speaks for itself (a forwarded transfer names its target). */
 	if (m.to != rd->opt.id || (m.from != link_peer(l)->node &&
-	        m.type != RAFT_MSG_TRANSFER_LEADER)) {
+				      m.type != RAFT_MSG_TRANSFER_LEADER)) {
 		raft_msg_free(&m);
 		return ERR_MALFORMED;
 	}
@@ -155,15 +253,6 @@ static const struct link_ops in_ops = {
 };
 
 /* ---- members ---- */
-
-static struct peer *
-peer_find(const struct peers *ps, uint64_t id)
-{
-	for (struct peer *p = ps->list; p != NULL; p = p->next)
-		if (p->id == id)
-			return p;
-	return NULL;
-}
 
 static void
 peer_add(struct peers *ps, const struct wal_member *m)
@@ -215,9 +304,10 @@ peers_open(struct raftd *rd)
 	assert(mine != NULL); /* store_open() has checked it */
 	rd->peers = mem_zalloc(1, sizeof(*rd->peers));
 	rd->peers->rd = rd;
+	loop_timer_init(rd->loop, &rd->peers->campaign, on_campaign, rd);
 	(void)snprintf(url, sizeof(url), "tcp://%s", mine->address);
-	if ((rc = links_listen(rd->links, url, 1u << MSG_RAFTD, 0, &in_ops,
-	         rd)) != 0)
+	if ((rc = links_listen(
+		 rd->links, url, 1u << MSG_RAFTD, 0, &in_ops, rd)) != 0)
 		return rc;
 	peers_update(rd->peers);
 	return 0;
@@ -230,9 +320,9 @@ peers_close(struct raftd *rd)
 
 	if (rd->peers == NULL)
 		return;
+	loop_timer_stop(&rd->peers->campaign);
 	while ((p = rd->peers->list) != NULL) {
 		rd->peers->list = p->next;
-		link_close(p->out);
 		mem_free(p);
 	}
 	mem_free(rd->peers);

@@ -1,6 +1,6 @@
 /* raftd's own header: the process as a whole and what its parts offer each
- * other.  Reading order: main.c (the loop), ready.c (the order of effects),
- * front.c (httpd), reads.c, feed.c (kvd), peer.c (other nodes). */
+ * other.  Reading order: node.c (a turn of the loop), ready.c (the order of
+ * effects), front.c (httpd), reads.c, feed.c (kvd), peer.c (other nodes). */
 #ifndef RAFTD_RAFTD_H
 #define RAFTD_RAFTD_H
 
@@ -22,9 +22,9 @@ struct reads;
 
 struct raftd_options {
 	uint64_t id;
-	const char *cluster;  /* peer addresses, comma-separated */
+	const char *cluster; /* peer addresses, comma-separated */
 	const char *data_dir;
-	const char *run_dir;  /* NULL: see daemon_run_dir() */
+	const char *run_dir;   /* NULL: see daemon_run_dir() */
 	uint64_t heartbeat_ms; /* one tick */
 	uint64_t election_ms;
 	uint64_t cache_bytes; /* of recent log entries */
@@ -56,10 +56,22 @@ struct raftd {
 	uint64_t random_state; /* of the core's random source */
 	uint64_t leader_seen;  /* leader and term last announced */
 	uint64_t term_seen;
-	bool stopping;         /* handing leadership over, then quit */
+	bool stopping; /* handing leadership over, then quit */
 	struct mono stop_by;
 	bool quit;
 };
+
+/* ---- node.c: the process as a whole; opt and loop are set by main.c ---- */
+
+/* 0, or a sysexits code after one logged line. */
+int raftd_start(struct raftd *rd);
+/* One turn of the loop: all that has arrived, in bounded phases. */
+void raftd_turn(struct raftd *rd, struct mono now);
+/* Begin to stop: a leader hands over first; then rd->quit is set.  The second
+ * time: at once. */
+void raftd_stop(struct raftd *rd);
+/* After raftd_start(), whatever it returned. */
+void raftd_close(struct raftd *rd);
 
 /* ---- cluster.c: who is in the cluster ---- */
 
@@ -93,7 +105,7 @@ void ready_run(struct raftd *rd);
 
 /* Listen for and dial the members.  0 or a sysexits code. */
 int peers_open(struct raftd *rd);
-void peers_close(struct raftd *rd);
+void peers_close(struct raftd *rd); /* after links_close() */
 /* Takes the message's contents.  Dropped, and reported to the core later, when
  * the node cannot be reached. */
 void peers_send(struct peers *ps, const struct raft_msg *m);

@@ -1,8 +1,8 @@
 /* Linearizable reads wait here for their index (thesis 6.4).
  *
  * All READs that came since the last round form one round: one question to the
- * core, one exchange of heartbeats.  At most ROUNDS_MAX rounds are under way, so
- * that under load reads gather into larger rounds by themselves. */
+ * core, one exchange of heartbeats.  At most ROUNDS_MAX rounds are under way,
+ * so that under load reads gather into larger rounds by themselves. */
 #include <assert.h>
 #include <string.h>
 
@@ -32,7 +32,7 @@ struct round {
 
 struct reads {
 	struct raftd *rd;
-	struct read_list waiting; /* for the next round */
+	struct read_list waiting;        /* for the next round */
 	struct round rounds[ROUNDS_MAX]; /* in order of number */
 	uint64_t last_number;
 	uint32_t count; /* READs waiting and in rounds */

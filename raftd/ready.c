@@ -34,8 +34,8 @@ ready_storage_done(struct raftd *rd)
 		const struct raft_msg *m = &job->append;
 
 		for (size_t i = 0; i < m->entry_count; i++)
-			rlog_append(rd->rlog, &m->entries[i],
-			    job->positions[i]);
+			rlog_append(
+			    rd->rlog, &m->entries[i], job->positions[i]);
 		for (size_t i = 0; i < m->response_count; i++)
 			deliver(rd, &m->responses[i]);
 		writer_job_free(&job);
@@ -55,13 +55,15 @@ apply_conf_change(struct raftd *rd, const struct raft_entry *e)
 	if (raft_conf_change_decode(e->type, blob_bytes(e->data), &cc) !=
 	    RAFT_OK) {
 		log_errorx("configuration change cannot be decoded, skipped "
-		    "index=%" PRIu64, e->index);
+			   "index=%" PRIu64,
+		    e->index);
 		return;
 	}
 	raft_apply_conf_change(rd->raft, &cc, &state);
 	cluster_apply(&rd->conf, e->index, &cc, &state);
 	log_info("configuration changed index=%" PRIu64 " voters=%u "
-	    "learners=%u", e->index, state.voters.count, state.learners.count);
+		 "learners=%u",
+	    e->index, state.voters.count, state.learners.count);
 	job = mem_zalloc(1, sizeof(*job));
 	job->conf = mem_alloc(sizeof(*job->conf));
 	*job->conf = rd->conf;
@@ -78,8 +80,8 @@ publish_commits(struct raftd *rd, const struct raft_msg *apply)
 		if (apply->entries[i].type != RAFT_ENTRY_NORMAL)
 			apply_conf_change(rd, &apply->entries[i]);
 	if (apply->entry_count > 0)
-		feed_publish(rd->feed,
-		    apply->entries[apply->entry_count - 1].index);
+		feed_publish(
+		    rd->feed, apply->entries[apply->entry_count - 1].index);
 	for (size_t i = 0; i < apply->response_count; i++)
 		deliver(rd, &apply->responses[i]);
 }
@@ -100,8 +102,8 @@ note_soft_state(struct raftd *rd, const struct raft_soft_state *ss)
 	log_info("%s term=%" PRIu64 " leader=%" PRIu64,
 	    ss->role == RAFT_LEADER ? "became leader"
 	    : ss->role == RAFT_FOLLOWER
-	        ? (ss->leader != 0 ? "following" : "no leader")
-	        : "campaigning",
+		? (ss->leader != 0 ? "following" : "no leader")
+		: "campaigning",
 	    raft_term(rd->raft), ss->leader);
 	reads_restart(rd->reads);
 }

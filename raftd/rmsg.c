@@ -21,8 +21,8 @@ blob_wire(struct wire *w, struct blob **bp, size_t max)
 	wire_bytes(w, &b, max);
 	if (w->mode == WIRE_DECODE)
 		*bp = wire_err(w) == ERR_OK && b.len > 0
-		    ? blob_new(b.data, b.len)
-		    : NULL;
+			  ? blob_new(b.data, b.len)
+			  : NULL;
 }
 
 static void

@@ -35,7 +35,8 @@ bootstrap_entries(struct raftd *rd, const struct wal_conf *conf)
 	struct wal_position at[NODES_MAX];
 	struct raft_hard_state hs = {.term = 1, .commit = conf->member_count};
 	struct wal_batch_item item = {.entries = entries,
-	    .entry_count = conf->member_count, .hard_state = &hs};
+	    .entry_count = conf->member_count,
+	    .hard_state = &hs};
 	enum err err;
 
 	for (uint32_t i = 0; i < conf->member_count; i++) {
@@ -44,7 +45,8 @@ bootstrap_entries(struct raftd *rd, const struct wal_conf *conf)
 		cc.ops[0].op = RAFT_CONF_ADD_VOTER;
 		cc.ops[0].id = conf->members[i].id;
 		cc.context = bytes_of_str(conf->members[i].address);
-		entries[i] = (struct raft_entry){.term = 1, .index = i + 1,
+		entries[i] = (struct raft_entry){.term = 1,
+		    .index = i + 1,
 		    .type = RAFT_ENTRY_CONF_CHANGE,
 		    .data = raft_conf_change_encode(&cc)};
 	}
@@ -63,7 +65,8 @@ static int
 bootstrap(struct raftd *rd, const struct wal_conf *conf)
 {
 	rd->identity = (struct wal_identity){.cluster = cluster_id(conf),
-	    .node = rd->opt.id, .incarnation = daemon_random()};
+	    .node = rd->opt.id,
+	    .incarnation = daemon_random()};
 	if (wal_create(rd->wal, &rd->identity, conf) != ERR_OK)
 		return EX_IOERR;
 	log_info("created raft directory cluster=%016" PRIx64 " nodes=%u",
@@ -80,22 +83,24 @@ check_identity(struct raftd *rd, const struct wal_recovered *rec,
 
 	rd->identity = rec->identity;
 	if (rec->identity.node != rd->opt.id) {
-		log_errorx("%s/raft belongs to node %" PRIu64 ", not to node %"
-		    PRIu64 "; start with --id %" PRIu64
-		    " or another --data-dir", rd->opt.data_dir,
-		    rec->identity.node, rd->opt.id, rec->identity.node);
+		log_errorx("%s/raft belongs to node %" PRIu64
+			   ", not to node %" PRIu64 "; start with --id %" PRIu64
+			   " or another --data-dir",
+		    rd->opt.data_dir, rec->identity.node, rd->opt.id,
+		    rec->identity.node);
 		return EX_CONFIG;
 	}
 	mine = cluster_member(&rec->conf, rd->opt.id);
 	if (mine == NULL) {
-		log_errorx("node %" PRIu64 " was removed from its cluster; to "
+		log_errorx(
+		    "node %" PRIu64 " was removed from its cluster; to "
 		    "use it again, give it a new id and an empty --data-dir",
 		    rd->opt.id);
 		return EX_CONFIG;
 	}
 	if (cluster_id(flags) != cluster_id(&rec->conf))
 		log_warnx("--cluster differs from the members in the log; the "
-		    "log's are used members=%u address=%s",
+			  "log's are used members=%u address=%s",
 		    rec->conf.member_count, mine->address);
 	return 0;
 }
@@ -125,7 +130,7 @@ core_open(struct raftd *rd, uint64_t applied)
 	struct raft_config c = {
 	    .id = rd->opt.id,
 	    .election_ticks =
-	        (uint32_t)(rd->opt.election_ms / rd->opt.heartbeat_ms),
+		(uint32_t)(rd->opt.election_ms / rd->opt.heartbeat_ms),
 	    .heartbeat_ticks = 1,
 	    .storage = &rlog_storage_ops,
 	    .storage_arg = rd->rlog,
@@ -152,8 +157,8 @@ core_open(struct raftd *rd, uint64_t applied)
 
 /* Recovered state -> conf, first entries if need be, and the core. */
 static int
-store_start(struct raftd *rd, struct wal_recovered *rec,
-    const struct wal_conf *flags)
+store_start(
+    struct raftd *rd, struct wal_recovered *rec, const struct wal_conf *flags)
 {
 	uint64_t applied;
 	int rc;
@@ -200,13 +205,14 @@ store_open(struct raftd *rd)
 	if ((rc = cluster_parse(rd->opt.cluster, &flags)) != 0)
 		return rc;
 	if (rd->opt.id > flags.member_count) {
-		log_errorx("--id %" PRIu64 " has no address in --cluster, which "
-		    "lists %u; the N-th address is node N's", rd->opt.id,
-		    flags.member_count);
+		log_errorx("--id %" PRIu64
+			   " has no address in --cluster, which "
+			   "lists %u; the N-th address is node N's",
+		    rd->opt.id, flags.member_count);
 		return EX_USAGE;
 	}
 	if (snprintf(dir, sizeof(dir), "%s/raft", rd->opt.data_dir) >=
-	        (int)sizeof(dir) - 8) {
+	    (int)sizeof(dir) - 8) {
 		log_errorx("--data-dir is too long");
 		return EX_USAGE;
 	}
@@ -229,8 +235,9 @@ store_open(struct raftd *rd)
 	if ((rc = store_start(rd, &rec, &flags)) != 0)
 		return rc;
 	log_info("log open first=%" PRIu64 " last=%" PRIu64 " term=%" PRIu64
-	    " commit=%" PRIu64, rlog_first(rd->rlog), rlog_last(rd->rlog),
-	    raft_term(rd->raft), raft_commit(rd->raft));
+		 " commit=%" PRIu64,
+	    rlog_first(rd->rlog), rlog_last(rd->rlog), raft_term(rd->raft),
+	    raft_commit(rd->raft));
 	rd->writer = writer_open(rd->loop, rd->wal);
 	return 0;
 }

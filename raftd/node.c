@@ -1,0 +1,127 @@
+/* The process as a thing that can be started, turned and stopped: everything
+ * of raftd but its command line, its signals and the waiting. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/daemon.h"
+#include "base/log.h"
+#include "raftd/raftd.h"
+
+#define HANDOVER_MS 400u /* for a leader that was told to stop */
+#define FLUSH_MS 100u
+
+/* One tick of the core per heartbeat.  A late timer is not made up for: a
+ * process that was paused does not fire elections in a row when it goes on. */
+static void
+on_tick(void *arg, struct mono now)
+{
+	struct raftd *rd = arg;
+	struct mono next = mono_add_ms(rd->tick.at, rd->opt.heartbeat_ms);
+
+	if (mono_reached(next, now))
+		next = mono_add_ms(now, rd->opt.heartbeat_ms);
+	loop_timer_set(&rd->tick, next);
+	raft_tick(rd->raft);
+}
+
+int
+raftd_start(struct raftd *rd)
+{
+	int rc;
+
+	rd->epoch = daemon_random();
+	if ((rc = store_open(rd)) != 0)
+		return rc;
+	rd->links = links_open(rd->loop, MSG_RAFTD);
+	rd->reads = reads_open(rd);
+	rd->feed = feed_open(rd);
+	feed_publish(rd->feed, rd->applied_at_start);
+	if ((rc = front_open(rd)) != 0 || (rc = peers_open(rd)) != 0)
+		return rc;
+	loop_timer_init(rd->loop, &rd->tick, on_tick, rd);
+	loop_timer_set(
+	    &rd->tick, mono_add_ms(mono_now(), rd->opt.heartbeat_ms));
+	/* Alone there is nobody to wait for. */
+	if (rd->conf.state.voters.count == 1 &&
+	    rd->conf.state.voters.id[0] == rd->opt.id)
+		(void)raft_campaign(rd->raft);
+	return 0;
+}
+
+void
+raftd_stop(struct raftd *rd)
+{
+	if (rd->stopping)
+		rd->quit = true; /* asked twice */
+	rd->stopping = true;
+	rd->stop_by = mono_add_ms(mono_now(), HANDOVER_MS);
+}
+
+/* The voter to hand leadership to: the one whose log is longest. */
+static uint64_t
+successor(const struct raft_status *st, const struct peers *ps)
+{
+	const struct raft_progress_status *best = NULL;
+
+	for (uint32_t i = 0; i < st->progress_count; i++) {
+		const struct raft_progress_status *p = &st->progress[i];
+
+		if (p->id == st->id || p->learner ||
+		    !peers_connected(ps, p->id))
+			continue;
+		if (best == NULL || p->match > best->match)
+			best = p;
+	}
+	return best != NULL ? best->id : RAFT_NONE;
+}
+
+/* A leader that is told to stop hands leadership over first (thesis 3.10). */
+static void
+stop_step(struct raftd *rd, struct mono now)
+{
+	struct raft_status st;
+	uint64_t to;
+
+	if (!rd->stopping)
+		return;
+	raft_status(rd->raft, &st);
+	if (st.soft_state.role != RAFT_LEADER ||
+	    mono_reached(rd->stop_by, now)) {
+		rd->quit = true;
+		return;
+	}
+	if (st.transferee != RAFT_NONE)
+		return;
+	if ((to = successor(&st, rd->peers)) == RAFT_NONE) {
+		rd->quit = true;
+		return;
+	}
+	log_info("handing leadership over to=%" PRIu64, to);
+	raft_transfer_leadership(rd->raft, st.id, to);
+}
+
+void
+raftd_turn(struct raftd *rd, struct mono now)
+{
+	links_take(rd->links);  /* proposals, reads, peers, kvd */
+	ready_storage_done(rd); /* what the disk has now */
+	stop_step(rd, now);
+	peers_report(rd->peers);
+	reads_run(rd->reads);
+	ready_run(rd); /* save, send, publish */
+	front_announce(rd->front);
+	feed_run(rd->feed);     /* commits and reads to kvd */
+	links_flush(rd->links); /* one send per link */
+}
+
+void
+raftd_close(struct raftd *rd)
+{
+	if (rd->links != NULL)
+		links_close(rd->links, FLUSH_MS); /* all of them, first */
+	peers_close(rd);
+	store_close(rd);
+	reads_close(rd->reads);
+	feed_close(rd->feed);
+	front_close(rd);
+}
