@@ -7,18 +7,20 @@
  *
  * Called from kvd's loop thread, except sync, which is called from one helper
  * thread, possibly while the loop thread is in another call.  Every call
- * returns OK or an enum err; on error the store is unchanged, and kvd ends
- * with EX_IOERR: an engine error never skips an entry. */
+ * returns OK or an enum err, and has logged why; on error the store is
+ * unchanged, and kvd ends with EX_IOERR: an engine error never skips an
+ * entry. */
 #ifndef KVD_ENGINE_H
 #define KVD_ENGINE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/buf.h"
 #include "proto/err.h"
 
-/* Record names are at most this long (LMDB's limit is 511). */
+/* Record names have 1..511 bytes (LMDB's limits). */
 #define ENGINE_NAME_BYTES_MAX 511u
 
 struct engine;      /* one open store, each engine's own */
@@ -36,8 +38,8 @@ struct engine_ops {
 	bool durable;     /* false: what it holds ends with the process */
 
 	/* Open or create the store in dir (exists, locked by the caller).
-	 * What a power cut has made untrustworthy is thrown away: the store
-	 * then opens empty and is rebuilt from the log. */
+	 * What SIGKILL left is whole.  After a power cut it may not be: the
+	 * caller keeps such a directory from being opened (marker.h). */
 	enum err (*open)(struct engine **ep, const char *dir);
 	/* Write all n in one atomic, not yet durable, step; visible at once. */
 	enum err (*write)(
@@ -54,10 +56,10 @@ struct engine_ops {
 	 * borrowed until the next call with this iterator. */
 	enum err (*scan)(struct engine *e, struct bytes prefix,
 	    struct bytes from, struct engine_iter **ip);
-	enum err (*scan_next)(struct engine_iter *i, struct bytes *name,
-	    struct bytes *record);
+	enum err (*scan_next)(
+	    struct engine_iter *i, struct bytes *name, struct bytes *record);
 	void (*scan_close)(struct engine_iter *i); /* NULL is allowed */
-	/* Sync and close; NULL is allowed. */
+	/* Close without syncing, after all iterators; NULL is allowed. */
 	void (*close)(struct engine *e);
 };
 

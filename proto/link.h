@@ -38,7 +38,8 @@ struct link_ops {
 	 * else closes it; what and what to do is logged by the callee. */
 	enum err (*up)(
 	    void *arg, struct link *l, const struct msg_hello *theirs);
-	/* A link that was up is down.  An accepted link is gone after this. */
+	/* A link that was up is down: once for each up that said OK.  An
+	 * accepted link is gone after this. */
 	void (*down)(void *arg, struct link *l);
 	/* One message, of a legal type for the two ends.  Its bytes are valid
 	 * during the call.  Anything but OK closes the link with a log line. */
@@ -49,14 +50,15 @@ struct link_ops {
 /* All links of this process.  The eventfd is watched in loop; links_take() is
  * called by the main loop, not from the watch. */
 struct links *links_open(struct loop *loop, enum msg_process self);
-/* Sends what is queued, for at most flush_ms, then closes everything. */
+/* Hands what is queued to the kernel, for at most flush_ms, then closes and
+ * frees everything.  Calls no op.  NULL is allowed. */
 void links_close(struct links *ls, unsigned flush_ms);
 
-/* Listen on url.  expect: which process may come (checked against HELLO); two
- * listeners never share a url.  ipc sockets get mode, and peers of another
- * user id than ours or root are refused.  0, or a sysexits code after one logged
- * line (EX_UNAVAILABLE: address in use; EX_USAGE: bad url; EX_NOPERM).
- * expect_mask has bit (1 << MSG_X) for each process that may connect. */
+/* Listen on url.  expect_mask has bit (1 << MSG_X) for each process that may
+ * connect (checked against HELLO); two listeners never share a url.  ipc
+ * sockets get mode, and peers of another user id than ours or root are refused.
+ * 0, or a sysexits code after one logged line (EX_UNAVAILABLE: address in use;
+ * EX_USAGE: bad url; EX_NOPERM). */
 int links_listen(struct links *ls, const char *url, unsigned expect_mask,
     unsigned mode, const struct link_ops *ops, void *arg);
 
@@ -64,7 +66,9 @@ int links_listen(struct links *ls, const char *url, unsigned expect_mask,
 struct link *links_dial(struct links *ls, const char *url,
     enum msg_process expect, const char *name, const struct link_ops *ops,
     void *arg);
-void link_close(struct link *l); /* dialed or accepted; NULL is allowed */
+/* Dialed or accepted; NULL is allowed.  If it was up, its `down` is called from
+ * here.  Allowed in the callbacks of other links. */
+void link_close(struct link *l);
 
 /* Handle all that has arrived, went up or down: calls the ops above. */
 void links_take(struct links *ls);
@@ -81,7 +85,11 @@ void link_end(struct link *l);
 bool link_is_up(const struct link *l);   /* HELLO exchanged; NULL: false */
 bool link_is_full(const struct link *l); /* over half of LINK_QUEUE_BYTES_MAX */
 size_t link_queued_bytes(const struct link *l);
-const struct msg_hello *link_peer(const struct link *l); /* while it is up */
+/* Their HELLO, while the link is up and in `down`; else NULL. */
+const struct msg_hello *link_peer(const struct link *l);
+/* For what the owner logs about a counterpart: true at most once a minute per
+ * address.  A dialed link that is refused dials again four times a second. */
+bool link_may_complain(struct link *l);
 /* A pointer of the owner's, NULL at first (accepted links share an arg). */
 void link_set_user(struct link *l, void *user);
 void *link_user(const struct link *l);

@@ -3,8 +3,8 @@
  * A layout is written once, as a routine of wire_*() calls on the fields of a
  * struct; the cursor's mode decides whether it encodes, decodes or measures,
  * so the directions cannot drift apart (the idea of XDR, RFC 4506).  Errors
- * are sticky: after the first one nothing more is read or written, and
- * wire_end() tells. */
+ * are sticky: after the first one nothing more is read or written, what is
+ * decoded is zero or empty, and wire_end() tells. */
 #ifndef PROTO_WIRE_H
 #define PROTO_WIRE_H
 
@@ -41,6 +41,11 @@ void wire_bytes(struct wire *w, struct bytes *v, size_t max);
 /* Like wire_bytes, for a NUL-terminated array of cap bytes (1..255 used as
  * text); decoding refuses NULs inside and what does not fit. */
 void wire_text(struct wire *w, char *v, size_t cap);
+/* The number of items that follow, u32; decoding refuses (and makes it 0) more
+ * than can stand in what is left of the message. */
+void wire_count(struct wire *w, uint32_t *count, size_t item_bytes_min);
+/* A range check in a layout: ERR_MALFORMED unless it holds. */
+void wire_require(struct wire *w, bool holds);
 
 /* What has happened so far: ERR_OK or ERR_MALFORMED. */
 enum err wire_err(const struct wire *w);

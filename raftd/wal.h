@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "proto/err.h"
 #include "proto/limits.h"
 #include "raftd/raft/raft.h"
 
@@ -32,7 +33,6 @@ struct wal_disk {
 	int (*write)(void *arg, int fd, const void *data, size_t n, off_t at);
 	ssize_t (*read)(void *arg, int fd, void *data, size_t n, off_t at);
 	int (*sync)(void *arg, int fd);      /* fdatasync */
-	int (*truncate)(void *arg, int fd, off_t size);
 	int (*rename)(void *arg, const char *from, const char *to);
 	int (*remove)(void *arg, const char *name);
 	int (*sync_dir)(void *arg);
@@ -83,12 +83,14 @@ struct wal_recovered {
 	uint64_t cut_bytes;
 };
 
-/* Open the log in d (borrowed for its life).  Called once per entry in log
- * order with on_entry, if not NULL (an entry replaces all with its index or
- * larger).  A torn tail is cut off and logged.  An empty directory gives
- * fresh = true and needs wal_create().
+/* Open the log in d (borrowed for its life).  on_entry, if not NULL, is called
+ * once per entry in the order of the file (an entry replaces all with its index
+ * or larger); e is borrowed for the call, who keeps it references its data.
+ * A torn tail is cut off and logged; what remains is durable when this returns.
+ * An empty directory gives fresh = true and needs wal_create().
  * ERR_CORRUPT: damage before the tail, one line logged with file, offset and
- * what would be lost, nothing changed on disk.  ERR_IO. */
+ * what would be lost, nothing changed on disk.  ERR_VERSION: of another
+ * program version, logged.  ERR_IO, logged. */
 enum err wal_open(struct wal **wp, const struct wal_disk *d,
     struct wal_recovered *rec,
     void (*on_entry)(void *arg, const struct raft_entry *e,
@@ -97,7 +99,11 @@ enum err wal_open(struct wal **wp, const struct wal_disk *d,
 /* Start an empty log: identity and conf are durable when it returns OK. */
 enum err wal_create(struct wal *w, const struct wal_identity *id,
     const struct wal_conf *conf);
-void wal_close(struct wal *w);
+void wal_close(struct wal *w); /* NULL is allowed */
+/* Other sizes than WAL_SEGMENT_BYTES and WAL_PREFILL_BYTES for segments begun
+ * and zeros written from now on: crash tests want small ones. */
+void wal_set_limits(
+    struct wal *w, uint64_t segment_bytes, uint64_t prefill_bytes);
 
 /* What goes into one write; everything in it is durable when wal_write()
  * returns OK (unless sync is false: then with the next one that syncs). */
@@ -107,17 +113,22 @@ struct wal_batch_item {
 	const struct raft_hard_state *hard_state; /* NULL: unchanged */
 	const struct wal_conf *conf;              /* NULL: unchanged */
 };
-/* Group commit: n items, one write, one fdatasync.  *positions gets the place
- * of each entry, in order (room for all).  Any error is final: the process must
- * end with EX_IOERR (a failed fsync is never retried). */
+/* Group commit: n items, one write, one fdatasync.  positions gets the place
+ * of each entry, in order (room for all).  Any error is logged and final: the
+ * process must end with EX_IOERR (a failed fsync is never retried). */
 enum err wal_write(struct wal *w, const struct wal_batch_item *items, size_t n,
     bool sync, struct wal_position *positions);
+/* Zero-fill ahead if little is left, so that the next wal_write() need not: for
+ * the writer's thread once it has told of its last write.  ERR_IO as above. */
+enum err wal_prepare(struct wal *w);
 
-/* Read the entries that stand consecutively from `at` on (written and not
- * replaced): up to count, at least one, stopping above max_bytes.  Callable on
- * the loop's thread while wal_write() runs on the other.  out has room for
- * count; *got is how many.  ERR_CORRUPT, ERR_IO. */
-enum err wal_read(struct wal *w, struct wal_position at, size_t count,
-    uint64_t max_bytes, struct raft_entry *out, size_t *got);
+/* Read entries from index `from` on, up to count and at least one, ending
+ * before their size (raft_entry_size) exceeds max_bytes.  The entries at.index
+ * to from + count - 1 must be written, not replaced since, and must stand in
+ * the log one after the other from `at` on.  Callable on the loop's thread
+ * while wal_write() runs on another.  out has room for count and each of the
+ * *got entries a reference on its data.  ERR_CORRUPT, ERR_IO, both logged. */
+enum err wal_read(struct wal *w, struct wal_position at, uint64_t from,
+    size_t count, uint64_t max_bytes, struct raft_entry *out, size_t *got);
 
 #endif

@@ -18,18 +18,20 @@ struct writer_job {
 	struct wal_position *positions; /* owned; one per entry, when done */
 };
 
-/* w is borrowed; wake (an eventfd watched in loop) makes loop_wait return when
- * jobs are done. */
+/* w is borrowed; an eventfd watched in loop makes loop_wait() return when jobs
+ * are done.  After loop_signals(): the thread takes no signals.  A write that
+ * fails ends the process with EX_IOERR. */
 struct writer *writer_open(struct loop *loop, struct wal *w);
 /* Takes *job and sets it to NULL.  Collects; nothing starts before
  * writer_flush(), so that one turn's jobs are one write. */
 void writer_submit(struct writer *wr, struct writer_job **job);
 void writer_flush(struct writer *wr);
-/* The done jobs, in order, or NULL.  The caller frees each. */
+/* The next job that is done, in order of submission, or NULL; the caller frees
+ * it. */
 struct writer_job *writer_done(struct writer *wr);
-size_t writer_waiting(const struct writer *wr); /* jobs not done */
+size_t writer_waiting(const struct writer *wr); /* not taken by writer_done() */
 void writer_job_free(struct writer_job **job);
-/* Waits for all submitted jobs, then ends the thread. */
+/* Waits for all submitted jobs, then ends the thread; NULL is allowed. */
 void writer_close(struct writer *wr);
 
 #endif

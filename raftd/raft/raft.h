@@ -56,7 +56,9 @@ enum raft_rc {
 	RAFT_SNAP_OUT_OF_DATE,
 	RAFT_SNAP_UNAVAILABLE, /* for now; ask again */
 	/* Configuration changes (confchange): */
-	RAFT_CONF_INVALID
+	RAFT_CONF_INVALID,
+	/* raft_step: no working core sends this; the message was ignored. */
+	RAFT_STEP_MALFORMED
 };
 const char *raft_rc_text(enum raft_rc rc); /* etcd's words, as quoted above */
 
@@ -128,14 +130,16 @@ enum raft_conf_transition {
 
 #define RAFT_CONF_OPS_MAX 32u
 
+struct raft_conf_step {
+	enum raft_conf_op op;
+	uint64_t id; /* RAFT_NONE: no effect */
+};
+
 struct raft_conf_change {
 	bool v1; /* entry type CONF_CHANGE: one operation, transition auto */
 	enum raft_conf_transition transition;
 	uint32_t count;
-	struct {
-		enum raft_conf_op op;
-		uint64_t id;
-	} ops[RAFT_CONF_OPS_MAX];
+	struct raft_conf_step ops[RAFT_CONF_OPS_MAX];
 	struct bytes context; /* the application's (addresses); borrowed */
 };
 

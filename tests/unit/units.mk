@@ -2,3 +2,76 @@
 # a design question.
 #   UNIT_name      sources besides tests/unit/test_name.c
 #   UNIT_LIBS_name libraries besides cmocka
+
+UNIT_cluster := raftd/cluster.c base/log.c base/buf.c base/mem.c base/hash.c
+UNIT_LIBS_cluster := -lxxhash
+UNIT_rmsg := raftd/rmsg.c proto/wire.c base/buf.c base/mem.c base/blob.c \
+	base/log.c raftd/raft/msg.c
+
+LINK := proto/link.c proto/link_complaints.c proto/link_connect.c \
+	proto/link_frame.c proto/link_life.c proto/link_stream.c \
+	proto/link_take.c
+UNIT_wire := proto/wire.c proto/err.c base/buf.c base/mem.c base/log.c
+UNIT_msg := proto/msg.c proto/cmd.c proto/wire.c proto/link_frame.c \
+	base/buf.c base/mem.c base/log.c base/hash.c
+UNIT_LIBS_msg := -lxxhash
+UNIT_cmd := proto/cmd.c proto/wire.c base/buf.c base/mem.c base/log.c
+UNIT_link := tests/unit/link_ends.c $(LINK) proto/msg.c proto/wire.c \
+	proto/err.c base/buf.c base/mem.c base/log.c base/hash.c base/loop.c \
+	base/mono.c
+UNIT_LIBS_link := -lnng -lxxhash
+UNIT_link_stranger := $(UNIT_link)
+UNIT_LIBS_link_stranger := $(UNIT_LIBS_link)
+
+UNIT_engine := kvd/engine.c kvd/engine_memory.c kvd/engine_lmdb.c \
+	kvd/engine_leveldb.c base/blob.c base/buf.c base/log.c base/mem.c
+UNIT_LIBS_engine := -llmdb -lleveldb
+
+UNIT_base_buf := base/buf.c base/blob.c base/mem.c base/log.c
+UNIT_base_hash := base/hash.c base/mono.c
+UNIT_LIBS_base_hash := -lxxhash
+UNIT_base_loop := base/loop.c base/mono.c base/mem.c base/log.c
+UNIT_base_file := base/file.c base/buf.c base/mem.c base/log.c
+UNIT_base_daemon := base/daemon.c base/log.c
+UNIT_LIBS_base_daemon := -lsystemd
+UNIT_supervise := cmd/metcd/supervise.c base/log.c
+
+UNIT_http_uri := httpd/uri.c base/buf.c base/mem.c base/log.c
+UNIT_http_etag := httpd/etag.c
+UNIT_http_problem := httpd/problem.c proto/err.c base/buf.c base/mem.c base/log.c
+UNIT_LIBS_http_problem := -ljansson
+UNIT_http_pending := httpd/pending.c httpd/batch.c proto/cmd.c proto/msg.c \
+	proto/wire.c proto/err.c base/buf.c base/mem.c base/log.c base/mono.c
+KVD_MACHINE := tests/unit/kvd_fixture.c kvd/apply.c kvd/read.c kvd/session.c \
+	kvd/store.c kvd/record.c kvd/overlay.c kvd/marker.c kvd/engine.c \
+	kvd/engine_memory.c kvd/engine_lmdb.c kvd/engine_leveldb.c \
+	proto/msg.c proto/cmd.c proto/wire.c base/blob.c base/buf.c \
+	base/file.c base/hash.c base/log.c base/mem.c
+UNIT_apply := $(KVD_MACHINE)
+UNIT_LIBS_apply := -llmdb -lleveldb -lxxhash
+
+WAL := raftd/wal.c raftd/wal_segment.c raftd/wal_read.c raftd/wal_recover.c \
+	raftd/wal_format.c raftd/wal_disk.c proto/wire.c $(RAFT) base/blob.c \
+	base/buf.c base/hash.c base/log.c base/mem.c
+UNIT_wal := $(WAL) tests/crash/memdisk.c
+UNIT_LIBS_wal := -lxxhash
+UNIT_wal_crash := $(UNIT_wal)
+UNIT_LIBS_wal_crash := -lxxhash
+UNIT_rlog := raftd/rlog.c $(UNIT_wal)
+UNIT_LIBS_rlog := -lxxhash
+UNIT_writer := raftd/writer.c base/loop.c base/mono.c $(UNIT_rlog)
+UNIT_LIBS_writer := -lxxhash
+UNIT_read := $(KVD_MACHINE)
+UNIT_LIBS_read := -llmdb -lleveldb -lxxhash
+UNIT_store := kvd/store.c kvd/session.c kvd/marker.c kvd/overlay.c \
+	kvd/record.c kvd/sync.c kvd/engine.c kvd/engine_memory.c \
+	kvd/engine_lmdb.c kvd/engine_leveldb.c proto/wire.c base/blob.c \
+	base/buf.c base/file.c base/hash.c base/log.c base/loop.c base/mem.c \
+	base/mono.c
+UNIT_LIBS_store := -llmdb -lleveldb -lxxhash
+
+RAFT_UNIT := $(wildcard raftd/raft/*.c) base/blob.c base/buf.c base/mem.c \
+	base/log.c
+HARNESS_UNIT := $(addprefix tests/script/harness/,cluster.c store.c print.c \
+	script.c)
+UNIT_raft_cluster := $(RAFT_UNIT) $(HARNESS_UNIT)

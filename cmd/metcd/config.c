@@ -1,0 +1,159 @@
+/* metcd's options; see config.h.
+ *
+ * What is wrong is told here rather than by one of three children, as far as
+ * it can be seen without opening anything. */
+#include "cmd/metcd/config.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/daemon.h"
+#include "base/log.h"
+#include "proto/limits.h"
+
+static const char about[] =
+    "Runs one metcd node: starts raftd, kvd and httpd, starts again what dies\n"
+    "and stops them in order.";
+
+static const struct config defaults = {
+    .id = 1,
+    .cluster = "127.0.0.1:3380",
+    .listen = "127.0.0.1:3379",
+    .admin_listen = "127.0.0.1:3381",
+    .data_dir = "./metcd.data",
+    .engine = "lmdb",
+    .heartbeat_ms = 100,
+    .election_ms = 1000,
+    .max_value_bytes = VALUE_BYTES_MAX,
+    .request_timeout_ms = 5000,
+    .log_level = "info",
+};
+
+static void
+read_options(struct config *c, int argc, char *argv[])
+{
+	const struct opt table[] = {
+	    {"id", OPT_U64, &c->id, 1, NODES_MAX, "N",
+		"this node: the N-th address of --cluster"},
+	    {"cluster", OPT_STRING, &c->cluster, 0, 0, "HOST:PORT,...",
+		"peer addresses of all nodes, the same on each"},
+	    {"join", OPT_FLAG, &c->join, 0, 0, NULL,
+		"join a cluster that is running already"},
+	    {"listen", OPT_STRING, &c->listen, 0, 0, "HOST:PORT",
+		"where clients reach this node (HTTP)"},
+	    {"admin-listen", OPT_STRING, &c->admin_listen, 0, 0, "HOST:PORT",
+		"where administrators reach it (HTTP)"},
+	    {"data-dir", OPT_STRING, &c->data_dir, 0, 0, "DIR",
+		"directory of all data; made when missing"},
+	    {"run-dir", OPT_STRING, &c->run_dir, 0, 0, "DIR",
+		"directory of sockets; default DATA_DIR/run"},
+	    {"engine", OPT_STRING, &c->engine, 0, 0, "NAME",
+		"storage engine: memory, lmdb or leveldb"},
+	    {"heartbeat-ms", OPT_U64, &c->heartbeat_ms, 5, 10000, "MS",
+		"time between a leader's heartbeats"},
+	    {"election-ms", OPT_U64, &c->election_ms, 20, 100000, "MS",
+		"silence after which a new leader is elected"},
+	    {"max-value-bytes", OPT_U64, &c->max_value_bytes, 1,
+		VALUE_BYTES_MAX, "BYTES", "largest value that clients may put"},
+	    {"request-timeout-ms", OPT_U64, &c->request_timeout_ms, 1, 3600000,
+		"MS", "deadline of a client's request"},
+	    {"log-level", OPT_STRING, &c->log_level, 0, 0, "LEVEL",
+		"least that is logged: debug, info, warn, error"},
+	    {0},
+	};
+
+	*c = defaults;
+	daemon_options("metcd", about, table, argc, argv, NULL);
+}
+
+/* HOST:PORT or [ADDRESS]:PORT in the first len bytes of s. */
+static bool
+is_address(const char *s, size_t len)
+{
+	const char *colon = memrchr(s, ':', len);
+	char digits[6] = "";
+	size_t n;
+	long port;
+
+	if (colon == NULL || colon == s || len > ADDRESS_BYTES_MAX)
+		return false;
+	n = len - (size_t)(colon + 1 - s);
+	if (n == 0 || n >= sizeof digits)
+		return false;
+	memcpy(digits, colon + 1, n);
+	if (strspn(digits, "0123456789") != n)
+		return false;
+	port = strtol(digits, NULL, 10);
+	return port >= 1 && port <= 65535;
+}
+
+static int
+check_address(const char *option, const char *address)
+{
+	if (is_address(address, strlen(address)))
+		return 0;
+	log_errorx("--%s must be HOST:PORT, not \"%.80s\"", option, address);
+	return EX_USAGE;
+}
+
+static int
+check_cluster(const struct config *c)
+{
+	uint64_t count = 0;
+	const char *p = c->cluster;
+
+	for (;;) {
+		size_t len = strcspn(p, ",");
+
+		count++;
+		if (!is_address(p, len)) {
+			log_errorx("--cluster must be HOST:PORT,HOST:PORT,...; "
+				   "address %" PRIu64 " is \"%.*s\"",
+			    count, (int)(len > 80 ? 80 : len), p);
+			return EX_USAGE;
+		}
+		if (p[len] == '\0')
+			break;
+		p += len + 1;
+	}
+	if (count > NODES_MAX) {
+		log_errorx("--cluster has %" PRIu64 " addresses; at most %u "
+			   "nodes make a cluster",
+		    count, NODES_MAX);
+		return EX_USAGE;
+	}
+	if (c->id > count) {
+		log_errorx("--id %" PRIu64 " has no address: --cluster lists "
+			   "%" PRIu64 "; give the addresses of all nodes",
+		    c->id, count);
+		return EX_USAGE;
+	}
+	return 0;
+}
+
+int
+config_read(struct config *c, int argc, char *argv[])
+{
+	enum log_level level;
+
+	read_options(c, argc, argv);
+	log_node(c->id);
+	if (log_level_parse(c->log_level, &level) == -1) {
+		log_errorx("--log-level must be debug, info, warn or error, "
+			   "not \"%.40s\"",
+		    c->log_level);
+		return EX_USAGE;
+	}
+	log_level_set(level);
+	if (check_cluster(c) != 0 || check_address("listen", c->listen) != 0 ||
+	    check_address("admin-listen", c->admin_listen) != 0)
+		return EX_USAGE;
+	if (c->election_ms / 3 < c->heartbeat_ms) {
+		log_errorx("--election-ms %" PRIu64 " is too short; give at "
+			   "least three times --heartbeat-ms %" PRIu64,
+		    c->election_ms, c->heartbeat_ms);
+		return EX_USAGE;
+	}
+	return 0;
+}

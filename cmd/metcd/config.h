@@ -1,0 +1,28 @@
+/* What metcd was told: its own options, most of which it hands on. */
+#ifndef CMD_METCD_CONFIG_H
+#define CMD_METCD_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct config {
+	uint64_t id;
+	const char *cluster; /* all strings: borrowed from argv or environ */
+	bool join;
+	const char *listen;
+	const char *admin_listen;
+	const char *data_dir;
+	const char *run_dir; /* NULL: not given */
+	const char *engine;  /* kvd knows which there are */
+	uint64_t heartbeat_ms;
+	uint64_t election_ms;
+	uint64_t max_value_bytes;
+	uint64_t request_timeout_ms;
+	const char *log_level;
+};
+
+/* Fill in c from the environment and argv; sets log level and node too.
+ * 0, or EX_USAGE after one line; may end the process like daemon_options(). */
+int config_read(struct config *c, int argc, char *argv[]);
+
+#endif

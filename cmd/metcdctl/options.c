@@ -1,0 +1,254 @@
+/* metcdctl's options; see options.h. */
+#include "cmd/metcdctl/options.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+#define TIMEOUT_MS_MAX 3600000u
+
+struct option {
+	unsigned bit;
+	const char *name;
+	const char *twin;  /* environment variable; NULL: none */
+	const char *value; /* placeholder; NULL: takes no value */
+	const char *help;
+	enum ctl_exit (*set)(
+	    struct ctl *c, const char *source, const char *value);
+};
+
+/* --- one value --- */
+
+static enum ctl_exit
+set_endpoints(struct endpoints *e, const char *source, const char *value)
+{
+	char *p;
+
+	mem_free(e->text);
+	*e = (struct endpoints){.text = mem_strdup(value)};
+	for (p = strtok(e->text, ","); p != NULL; p = strtok(NULL, ",")) {
+		const char *port;
+
+		if (strncmp(p, "http://", 7) == 0)
+			p += 7;
+		port = strrchr(p, ':');
+		if (port == NULL || port == p || strpbrk(p, "/@?# ") != NULL ||
+		    port[1] == '\0' ||
+		    port[1 + strspn(port + 1, "0123456789")] != '\0') {
+			ctl_error("%s must be HOST:PORT or several with commas "
+				  "between, not \"%.80s\"",
+			    source, p);
+			return CTL_BAD_INPUT;
+		}
+		if (e->count == CTL_ENDPOINTS_MAX) {
+			ctl_error("%s has more than %u addresses", source,
+			    CTL_ENDPOINTS_MAX);
+			return CTL_BAD_INPUT;
+		}
+		e->at[e->count++] = p;
+	}
+	if (e->count > 0)
+		return CTL_OK;
+	ctl_error("%s has no address; give HOST:PORT", source);
+	return CTL_BAD_INPUT;
+}
+
+static enum ctl_exit
+set_data(struct ctl *c, const char *source, const char *value)
+{
+	return set_endpoints(&c->data, source, value);
+}
+
+static enum ctl_exit
+set_admin(struct ctl *c, const char *source, const char *value)
+{
+	return set_endpoints(&c->admin, source, value);
+}
+
+static enum ctl_exit
+set_output(struct ctl *c, const char *source, const char *value)
+{
+	static const char *const names[] = {"simple", "json", "table"};
+
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+		if (strcmp(value, names[i]) == 0) {
+			c->output = (enum ctl_output)i;
+			return CTL_OK;
+		}
+	}
+	ctl_error(
+	    "%s must be simple, json or table, not \"%.40s\"", source, value);
+	return CTL_BAD_INPUT;
+}
+
+static enum ctl_exit
+set_timeout(struct ctl *c, const char *source, const char *value)
+{
+	size_t digits = strspn(value, "0123456789");
+	unsigned long ms = 0;
+
+	if (digits > 0 && digits < 9 && value[digits] == '\0')
+		ms = strtoul(value, NULL, 10);
+	if (ms < 1 || ms > TIMEOUT_MS_MAX) {
+		ctl_error("%s must be a number from 1 to %u, not \"%.40s\"",
+		    source, TIMEOUT_MS_MAX, value);
+		return CTL_BAD_INPUT;
+	}
+	c->timeout_ms = ms;
+	return CTL_OK;
+}
+
+static enum ctl_exit
+set_stale(struct ctl *c, const char *source, const char *value)
+{
+	(void)source;
+	(void)value;
+	c->stale = true;
+	return CTL_OK;
+}
+
+static const struct option table[] = {
+    {OPTION_ENDPOINTS, "--endpoints", "METCDCTL_ENDPOINTS", "HOST:PORT,...",
+	"nodes to ask, tried in turn (127.0.0.1:3379)", set_data},
+    {OPTION_ADMIN, "--admin", "METCDCTL_ADMIN", "HOST:PORT,...",
+	"admin addresses of nodes (127.0.0.1:3381)", set_admin},
+    {OPTION_OUTPUT, "-o", "METCDCTL_OUTPUT", "FORMAT",
+	"simple, json or table (simple)", set_output},
+    {OPTION_TIMEOUT, "--timeout-ms", "METCDCTL_TIMEOUT_MS", "MS",
+	"time for the whole command (10000)", set_timeout},
+    {OPTION_STALE, "--stale", NULL, NULL,
+	"read what the node has, without asking the others", set_stale},
+    {0},
+};
+
+/* --- help --- */
+
+const char *
+options_name(unsigned mask)
+{
+	const struct option *o = table;
+
+	while (o->name != NULL && (o->bit & mask) == 0)
+		o++;
+	return o->name;
+}
+
+void
+options_help(unsigned mask)
+{
+	printf("\nOptions, before or after the verb:\n");
+	for (const struct option *o = table; o->name != NULL; o++) {
+		int n;
+
+		if ((o->bit & mask) == 0)
+			continue;
+		n = printf("  %s %s", o->name, o->value ? o->value : "");
+		printf("%*s%s\n", n < 28 ? 28 - n : 1, "", o->help);
+		if (o->twin != NULL)
+			printf("%28s%s sets it too\n", "", o->twin);
+	}
+	printf("  --help%20sprint this text\n", "");
+}
+
+/* --- the command line --- */
+
+static enum ctl_exit
+read_environment(struct ctl *c)
+{
+	for (const struct option *o = table; o->name != NULL; o++) {
+		const char *value = o->twin != NULL ? getenv(o->twin) : NULL;
+		enum ctl_exit rc;
+
+		if (value == NULL || value[0] == '\0')
+			continue;
+		if ((rc = o->set(c, o->twin, value)) != CTL_OK)
+			return rc;
+	}
+	return CTL_OK;
+}
+
+/* The option that arg is or begins with ("--x", "--x=v", "-ov"); *value is
+ * what follows in arg, NULL if nothing does. */
+static const struct option *
+find_option(const char *arg, const char **value)
+{
+	for (const struct option *o = table; o->name != NULL; o++) {
+		size_t len = strlen(o->name);
+
+		if (strncmp(arg, o->name, len) != 0)
+			continue;
+		*value = arg[len] == '\0' ? NULL : arg + len;
+		if (arg[len] == '\0')
+			return o;
+		if (o->value != NULL && o->name[1] != '-')
+			return o;
+		if (o->value != NULL && arg[len] == '=') {
+			*value = arg + len + 1;
+			return o;
+		}
+	}
+	return NULL;
+}
+
+/* argv[*i] begins with '-'; *i moves to the last word that was used. */
+static enum ctl_exit
+take_option(struct options *o, struct ctl *c, int *i, int argc, char *argv[])
+{
+	const char *value = NULL;
+	const struct option *found;
+
+	if (strcmp(argv[*i], "--help") == 0 || strcmp(argv[*i], "-h") == 0) {
+		o->help = true;
+		return CTL_OK;
+	}
+	if (strcmp(argv[*i], "--version") == 0) {
+		o->version = true;
+		return CTL_OK;
+	}
+	found = find_option(argv[*i], &value);
+	if (found == NULL) {
+		ctl_error("%.80s is not an option; --help lists them, and -- "
+			  "before a key or value lets it begin with -",
+		    argv[*i]);
+		return CTL_BAD_INPUT;
+	}
+	if (found->value != NULL && value == NULL) {
+		if (*i + 1 == argc) {
+			ctl_error(
+			    "%s needs a value: %s", found->name, found->value);
+			return CTL_BAD_INPUT;
+		}
+		value = argv[++*i];
+	}
+	o->given |= found->bit;
+	return found->set(c, found->name, value);
+}
+
+enum ctl_exit
+options_read(struct options *o, struct ctl *c, int argc, char *argv[])
+{
+	enum ctl_exit rc;
+	bool words_only = false;
+
+	*o = (struct options){.words = argv};
+	if ((rc = set_data(c, "", "127.0.0.1:3379")) != CTL_OK ||
+	    (rc = set_admin(c, "", "127.0.0.1:3381")) != CTL_OK ||
+	    (rc = read_environment(c)) != CTL_OK)
+		return rc;
+	for (int i = 1; i < argc; i++) {
+		if (words_only || argv[i][0] != '-' || argv[i][1] == '\0') {
+			o->words[o->word_count++] = argv[i];
+			continue;
+		}
+		if (strcmp(argv[i], "--") == 0) {
+			words_only = true;
+			continue;
+		}
+		if ((rc = take_option(o, c, &i, argc, argv)) != CTL_OK)
+			return rc;
+	}
+	return CTL_OK;
+}

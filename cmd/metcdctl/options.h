@@ -1,0 +1,31 @@
+/* The options of metcdctl: before and after the verb, with environment twins
+ * that begin with METCDCTL_. */
+#ifndef CMD_METCDCTL_OPTIONS_H
+#define CMD_METCDCTL_OPTIONS_H
+
+#include "cmd/metcdctl/ctl.h"
+
+/* Which option was given, or is understood by a verb: bits. */
+#define OPTION_ENDPOINTS 1u
+#define OPTION_ADMIN 2u
+#define OPTION_OUTPUT 4u
+#define OPTION_TIMEOUT 8u
+#define OPTION_STALE 16u
+
+struct options {
+	unsigned given; /* OPTION_* bits of the command line */
+	bool help;
+	bool version;
+	char **words; /* argv without the options, the verb first */
+	size_t word_count;
+};
+
+/* Read the environment and argv into c and o (argv is rearranged: o->words
+ * points into it).  CTL_OK, or CTL_BAD_INPUT after one line. */
+enum ctl_exit options_read(
+    struct options *o, struct ctl *c, int argc, char *argv[]);
+/* "--stale": the first of the options in mask. */
+const char *options_name(unsigned mask);
+void options_help(unsigned mask); /* lines for those in mask, to stdout */
+
+#endif

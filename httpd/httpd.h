@@ -1,0 +1,45 @@
+/* The whole of one httpd process: what its modules share. */
+#ifndef HTTPD_HTTPD_H
+#define HTTPD_HTTPD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/loop.h"
+#include "httpd/leave.h"
+#include "httpd/pending.h"
+#include "httpd/server.h"
+#include "httpd/status.h"
+#include "proto/link.h"
+
+struct httpd {
+	/* From the command line. */
+	uint64_t value_bytes_max;
+	uint64_t timeout_ms;
+	uint64_t connections_max;
+
+	uint64_t epoch;   /* of this process start */
+	uint64_t node;    /* from raftd; 0: not known yet */
+	uint64_t cluster; /* from raftd; 0: not known yet */
+
+	struct loop *loop;
+	struct links *links;
+	struct link *raftd; /* proposeC, readC; back: errorC */
+	struct link *kvd;   /* replyC */
+	struct pending *pending;
+	struct status *status;
+	struct leave *leave;
+	struct server *data;
+	struct server *admin;
+
+	size_t requests;   /* from the first line to the end of the answer */
+	size_t body_bytes; /* that all requests hold or have announced */
+	bool stopping;     /* new requests are refused */
+};
+
+/* ring.c: dial raftd and kvd, whose sockets are in run_dir.  0, or a sysexits
+ * code after one logged line. */
+int ring_open(struct httpd *h, const char *run_dir);
+
+#endif

@@ -1,0 +1,403 @@
+/* HTTP requests: header checks, bodies, suspension; see request.h. */
+#include "httpd/request.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "httpd/httpd.h"
+#include "httpd/response.h"
+#include "proto/limits.h"
+
+/* What the header fields say about the body, and whether they can be trusted.
+ * libmicrohttpd 0.9.75 accepts several Content-Length fields, one next to
+ * Transfer-Encoding, and codings that it does not know: two parties that read
+ * such a request differently can be made to disagree on where it ends (request
+ * smuggling, RFC 9112 section 11.2). */
+struct framing {
+	struct request *rq;
+	unsigned lengths;   /* Content-Length fields */
+	unsigned encodings; /* Transfer-Encoding fields */
+	uint64_t length;
+	const char *wrong; /* a sentence, or NULL */
+};
+
+struct httpd *
+request_httpd(const struct request *rq)
+{
+	return server_httpd(rq->server);
+}
+
+/* --- answers --- */
+
+static void
+release_body(struct request *rq)
+{
+	struct httpd *h = request_httpd(rq);
+
+	assert(h->body_bytes >= rq->body_held);
+	h->body_bytes -= rq->body_held;
+	rq->body_held = 0;
+	buf_free(&rq->body);
+}
+
+static void
+resume(struct request *rq)
+{
+	leave_remove(request_httpd(rq)->leave, &rq->leaver);
+	MHD_resume_connection(rq->mhd);
+	server_wake(rq->server);
+}
+
+void
+request_answer(struct request *rq, unsigned status, struct MHD_Response *resp)
+{
+	struct httpd *h = request_httpd(rq);
+
+	assert(rq->state != REQUEST_ANSWERED);
+	if (server_port(rq->server)->tells_node && h->node != 0)
+		response_field_u64(resp, "Metcd-Node", h->node);
+	if (h->stopping)
+		response_close(resp);
+	if (MHD_queue_response(rq->mhd, status, resp) != MHD_YES) {
+		log_debug("response not accepted status=%u", status);
+		rq->broken = true;
+	}
+	MHD_destroy_response(resp);
+	release_body(rq);
+	if (rq->state == REQUEST_WAITING)
+		resume(rq);
+	rq->state = REQUEST_ANSWERED;
+}
+
+void
+request_problem(struct request *rq, enum err code, const char *detail)
+{
+	request_answer(rq, (unsigned)err_http(code),
+	    response_problem(code, detail));
+}
+
+/* Before the body: libmicrohttpd closes the connection then, and we say so. */
+static void
+refuse(struct request *rq, enum err code, const char *detail)
+{
+	struct MHD_Response *r = response_problem(code, detail);
+
+	if (!request_httpd(rq)->stopping)
+		response_close(r);
+	request_answer(rq, (unsigned)err_http(code), r);
+}
+
+void
+request_wait(struct request *rq)
+{
+	assert(rq->state == REQUEST_READING);
+	MHD_suspend_connection(rq->mhd);
+	leave_add(request_httpd(rq)->leave, &rq->leaver, rq->connection->fd,
+	    mono_now());
+	rq->state = REQUEST_WAITING;
+}
+
+static void
+forget(struct request *rq)
+{
+	pending_forget(request_httpd(rq)->pending, &rq->waiter);
+	status_forget(request_httpd(rq)->status, &rq->status);
+}
+
+void
+request_on_answer(struct waiter *w, const struct answer *a)
+{
+	struct request *rq = (struct request *)((char *)w -
+	    offsetof(struct request, waiter));
+
+	rq->answered(rq, a);
+}
+
+void
+request_on_status(struct status_waiter *w, struct bytes json)
+{
+	struct request *rq = (struct request *)((char *)w -
+	    offsetof(struct request, status));
+
+	if (json.len == 0)
+		request_problem(rq, ERR_MALFORMED, NULL);
+	else
+		request_answer(rq, MHD_HTTP_OK,
+		    response_text(json, "application/json"));
+}
+
+void
+request_on_leave(struct leaver *v)
+{
+	struct request *rq = (struct request *)((char *)v -
+	    offsetof(struct request, leaver));
+
+	assert(rq->state == REQUEST_WAITING);
+	log_debug("client left while its request travelled");
+	forget(rq);
+	resume(rq);
+	rq->state = REQUEST_GONE;
+}
+
+/* --- the header --- */
+
+static void
+read_length(struct framing *f, const char *value)
+{
+	size_t n = strspn(value, "0123456789");
+
+	f->lengths++;
+	f->length = 0;
+	if (n == 0 || n > 18 || value[n] != '\0') {
+		f->wrong = "Content-Length is not a number";
+		return;
+	}
+	for (; *value != '\0'; value++)
+		f->length = f->length * 10 + (uint64_t)(*value - '0');
+}
+
+static void
+read_encoding(struct framing *f, const char *value)
+{
+	f->encodings++;
+	if (strcasecmp(value, "chunked") != 0)
+		f->wrong = "the only Transfer-Encoding here is chunked";
+}
+
+static enum MHD_Result
+on_field(void *arg, enum MHD_ValueKind kind, const char *name,
+    const char *value)
+{
+	struct framing *f = arg;
+	struct request *rq = f->rq;
+
+	(void)kind;
+	if (value == NULL)
+		value = "";
+	if (strpbrk(name, " \t") != NULL)
+		f->wrong = "the name of a header field has blanks in it";
+	else if (strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0)
+		read_length(f, value);
+	else if (strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0)
+		read_encoding(f, value);
+	else if (strcasecmp(name, MHD_HTTP_HEADER_IF_MATCH) == 0)
+		rq->bad_condition |= !etags_add(&rq->if_match, value);
+	else if (strcasecmp(name, MHD_HTTP_HEADER_IF_NONE_MATCH) == 0)
+		rq->bad_condition |= !etags_add(&rq->if_none_match, value);
+	return MHD_YES;
+}
+
+static void
+read_framing(struct request *rq, const char *version, struct framing *f)
+{
+	*f = (struct framing){.rq = rq};
+	(void)MHD_get_connection_values(
+	    rq->mhd, MHD_HEADER_KIND, on_field, f);
+	if (f->lengths > 1)
+		f->wrong = "there is more than one Content-Length";
+	else if (f->encodings > 1)
+		f->wrong = "there is more than one Transfer-Encoding";
+	else if (f->lengths + f->encodings > 1)
+		f->wrong = "Content-Length and Transfer-Encoding exclude "
+		           "each other";
+	else if (f->encodings > 0 && strcmp(version, "HTTP/1.1") != 0)
+		f->wrong = "Transfer-Encoding needs HTTP/1.1";
+}
+
+/* --- the body --- */
+
+static void
+refuse_too_large(struct request *rq)
+{
+	char detail[128];
+
+	(void)snprintf(detail, sizeof detail,
+	    "a value has at most %llu bytes; the limit is set with "
+	    "--max-value-bytes",
+	    (unsigned long long)request_httpd(rq)->value_bytes_max);
+	refuse(rq, ERR_VALUE_TOO_LARGE, detail);
+}
+
+/* Count n more bytes for rq.  false: all requests together hold too much. */
+static bool
+hold(struct request *rq, size_t n)
+{
+	struct httpd *h = request_httpd(rq);
+
+	if (h->body_bytes + n > BODY_BYTES_HELD_MAX)
+		return false;
+	h->body_bytes += n;
+	rq->body_held += n;
+	return true;
+}
+
+static void
+swallow(struct request *rq, enum err why)
+{
+	rq->refused = why;
+	release_body(rq);
+}
+
+static void
+take_body(struct request *rq, const char *data, size_t n)
+{
+	rq->body_seen += n;
+	if (rq->body_seen > BODY_BYTES_SWALLOWED_MAX) {
+		rq->broken = true;
+		return;
+	}
+	if (rq->refused != ERR_OK)
+		return;
+	if (rq->body_seen > request_httpd(rq)->value_bytes_max) {
+		swallow(rq, ERR_VALUE_TOO_LARGE);
+		return;
+	}
+	if (!rq->wants_body)
+		return;
+	if (rq->body_seen > rq->body_held &&
+	    !hold(rq, rq->body_seen - rq->body_held)) {
+		swallow(rq, ERR_OVERLOADED);
+		return;
+	}
+	buf_append(&rq->body, data, n);
+}
+
+/* --- libmicrohttpd's callbacks --- */
+
+/* The first of a request: the target as it came.  What is returned becomes
+ * *request of the others. */
+void *
+request_on_target(void *arg, const char *uri, struct MHD_Connection *mhd)
+{
+	size_t n = strlen(uri);
+	struct request *rq = mem_zalloc(1, sizeof *rq + n + 1);
+
+	rq->server = arg;
+	rq->mhd = mhd;
+	rq->connection = MHD_get_connection_info(
+	    mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+	memcpy(rq->target, uri, n + 1);
+	uri_split(rq->target, &rq->uri);
+	connection_expect(rq->connection, PROGRESS_HEADER, mono_now());
+	request_httpd(rq)->requests++;
+	return rq;
+}
+
+/* Find the route and what is wrong with the header.  false: it is answered. */
+static bool
+check(struct request *rq, const char *method)
+{
+	if (request_httpd(rq)->stopping) {
+		request_problem(rq, ERR_STOPPING, NULL);
+		return false;
+	}
+	server_port(rq->server)->check(rq, method);
+	assert(rq->state == REQUEST_ANSWERED || rq->handle != NULL);
+	return rq->state != REQUEST_ANSWERED;
+}
+
+/* A body is announced: what is wrong is said before it is read.  Whoever does
+ * not want our answer to wait for the body has to lose the connection. */
+static void
+begin_body(struct request *rq, const char *method, uint64_t length)
+{
+	if (!check(rq, method))
+		return;
+	if (length > request_httpd(rq)->value_bytes_max) {
+		refuse_too_large(rq);
+		return;
+	}
+	if (rq->wants_body && !hold(rq, (size_t)length)) {
+		refuse(rq, ERR_OVERLOADED, NULL);
+		return;
+	}
+	connection_expect(rq->connection, PROGRESS_BODY, mono_now());
+	rq->state = REQUEST_READING;
+}
+
+/* The header is complete.  libmicrohttpd closes a connection whose answer is
+ * there now; so without a body all the rest is left to complete(). */
+static void
+begin(struct request *rq, const char *method, const char *version)
+{
+	struct framing f;
+
+	connection_rest(rq->connection);
+	read_framing(rq, version, &f);
+	rq->head = strcmp(method, MHD_HTTP_METHOD_HEAD) == 0;
+	if (f.wrong != NULL)
+		refuse(rq, ERR_BAD_REQUEST, f.wrong);
+	else if (f.length > 0 || f.encodings > 0)
+		begin_body(rq, method, f.length);
+	else
+		rq->state = REQUEST_READING;
+}
+
+/* The whole request is here. */
+static void
+complete(struct request *rq, const char *method)
+{
+	connection_rest(rq->connection);
+	if (rq->refused == ERR_VALUE_TOO_LARGE)
+		refuse_too_large(rq);
+	else if (rq->refused != ERR_OK)
+		request_problem(rq, rq->refused, NULL);
+	else if (rq->handle != NULL || check(rq, method))
+		rq->handle(rq);
+	assert(rq->state == REQUEST_WAITING || rq->state == REQUEST_ANSWERED);
+}
+
+enum MHD_Result
+request_on_data(void *arg, struct MHD_Connection *mhd, const char *url,
+    const char *method, const char *version, const char *data,
+    size_t *data_bytes, void **request)
+{
+	struct request *rq = *request;
+
+	(void)arg;
+	(void)mhd;
+	(void)url;
+	switch (rq->state) {
+	case REQUEST_NEW:
+		begin(rq, method, version);
+		break;
+	case REQUEST_READING:
+		if (*data_bytes != 0)
+			take_body(rq, data, *data_bytes);
+		else
+			complete(rq, method);
+		*data_bytes = 0;
+		break;
+	case REQUEST_ANSWERED:
+		*data_bytes = 0;
+		break;
+	case REQUEST_WAITING: /* not called while suspended */
+	case REQUEST_GONE:
+		rq->broken = true;
+		break;
+	}
+	return rq->broken ? MHD_NO : MHD_YES;
+}
+
+void
+request_on_completed(void *arg, struct MHD_Connection *mhd, void **request,
+    enum MHD_RequestTerminationCode why)
+{
+	struct request *rq = *request;
+
+	(void)arg;
+	(void)mhd;
+	(void)why;
+	if (rq == NULL)
+		return;
+	forget(rq);
+	leave_remove(request_httpd(rq)->leave, &rq->leaver);
+	release_body(rq);
+	request_httpd(rq)->requests--;
+	mem_free(rq);
+	*request = NULL;
+}

@@ -1,0 +1,162 @@
+/* httpd's two links: to raftd (proposeC, readC, errorC) and to kvd (replyC).
+ * Both are dialed, for ever: either process may come, go and come back. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "base/log.h"
+#include "base/mono.h"
+#include "httpd/httpd.h"
+
+static void
+ring_hello(void *arg, struct msg_hello *mine)
+{
+	const struct httpd *h = arg;
+
+	mine->epoch = h->epoch;
+	mine->cluster = h->cluster;
+	mine->node = h->node;
+}
+
+/* Who we are is what raftd says; it does not change while we live. */
+static enum err
+learn(struct httpd *h, uint64_t node, uint64_t cluster)
+{
+	if ((h->node != 0 && node != 0 && node != h->node) ||
+	    (h->cluster != 0 && cluster != 0 && cluster != h->cluster)) {
+		log_warnx("raftd is of another node or cluster node=%" PRIu64
+		          " ours=%" PRIu64 "; restart httpd if it was moved",
+		    node, h->node);
+		return ERR_FOREIGN;
+	}
+	if (h->node == 0 && node != 0) {
+		h->node = node;
+		pending_node(h->pending, node);
+		log_node(node);
+	}
+	if (h->cluster == 0)
+		h->cluster = cluster;
+	return ERR_OK;
+}
+
+/* --- raftd --- */
+
+static enum err
+raftd_up(void *arg, struct link *l, const struct msg_hello *theirs)
+{
+	struct httpd *h = arg;
+	enum err rc;
+
+	(void)l;
+	if ((rc = learn(h, theirs->node, theirs->cluster)) != ERR_OK)
+		return rc;
+	log_info("raftd connected epoch=%016" PRIx64, theirs->epoch);
+	status_raftd_up(h->status, theirs);
+	pending_raftd_up(h->pending, mono_now());
+	return ERR_OK;
+}
+
+static void
+raftd_down(void *arg, struct link *l)
+{
+	(void)arg;
+	(void)l;
+	log_warnx("raftd disconnected, requests wait for it");
+}
+
+static enum err
+take_raft_status(struct httpd *h, struct wire *body)
+{
+	uint64_t leader, term;
+	enum err rc = status_take_raft(h->status, body, &leader, &term);
+
+	if (rc == ERR_OK)
+		pending_leader(h->pending, leader, term, mono_now());
+	return rc;
+}
+
+static enum err
+raftd_take(void *arg, struct link *l, uint8_t type, struct wire *body)
+{
+	struct httpd *h = arg;
+
+	(void)l;
+	if (type == MSG_REFUSE)
+		return pending_refuse(h->pending, body, mono_now());
+	if (type == MSG_RAFT_STATUS)
+		return take_raft_status(h, body);
+	return ERR_MALFORMED;
+}
+
+static const struct link_ops raftd_ops = {.hello = ring_hello,
+    .up = raftd_up,
+    .down = raftd_down,
+    .take = raftd_take};
+
+/* --- kvd --- */
+
+static enum err
+kvd_up(void *arg, struct link *l, const struct msg_hello *theirs)
+{
+	struct httpd *h = arg;
+
+	(void)l;
+	if (h->cluster != 0 && theirs->cluster != 0 &&
+	    theirs->cluster != h->cluster) {
+		log_warnx("kvd holds the data of another cluster; give it "
+		          "its own --data-dir");
+		return ERR_FOREIGN;
+	}
+	log_info("kvd connected epoch=%016" PRIx64 " engine=%s",
+	    theirs->epoch, theirs->engine);
+	status_kvd_up(h->status, theirs);
+	pending_kvd_up(h->pending, mono_now());
+	return ERR_OK;
+}
+
+static void
+kvd_down(void *arg, struct link *l)
+{
+	(void)arg;
+	(void)l;
+	log_warnx("kvd disconnected, requests wait for it");
+}
+
+static enum err
+kvd_take(void *arg, struct link *l, uint8_t type, struct wire *body)
+{
+	struct httpd *h = arg;
+
+	(void)l;
+	if (type == MSG_REPLY)
+		return pending_reply(h->pending, body, mono_now());
+	if (type == MSG_KV_STATUS)
+		return status_take_kv(h->status, body);
+	return ERR_MALFORMED;
+}
+
+static const struct link_ops kvd_ops = {.hello = ring_hello,
+    .up = kvd_up,
+    .down = kvd_down,
+    .take = kvd_take};
+
+int
+ring_open(struct httpd *h, const char *run_dir)
+{
+	char url[256];
+	int n;
+
+	/* "raftd.sock" is the longer one. */
+	n = snprintf(url, sizeof url, "ipc://%s/raftd.sock", run_dir);
+	if (n < 0 || (size_t)n >= sizeof url) {
+		log_errorx("the path of the run directory is too long; "
+		           "choose another --run-dir");
+		return EX_USAGE;
+	}
+	h->raftd =
+	    links_dial(h->links, url, MSG_RAFTD, "raftd", &raftd_ops, h);
+	(void)snprintf(url, sizeof url, "ipc://%s/kvd.sock", run_dir);
+	h->kvd = links_dial(h->links, url, MSG_KVD, "kvd", &kvd_ops, h);
+	return EX_OK;
+}

@@ -1,0 +1,348 @@
+/* From committed entries to the store and to replies.
+ *
+ * Everything that an entry does is determined by the state and the entry: no
+ * clock, no random number, no locale, and what cannot be decoded is skipped
+ * alike on every node. */
+#include <assert.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/daemon.h"
+#include "base/log.h"
+#include "kvd/kvd.h"
+#include "proto/cmd.h"
+
+#define ENTRY_NORMAL 0 /* enum raft_entry_type: others are Raft's own */
+
+/* A batch that was applied and whose reply is due once it is written; count
+ * struct result_item follow. */
+struct reply_due {
+	uint64_t epoch; /* of the httpd that proposed it */
+	uint64_t seq;
+	uint64_t revision;
+	uint32_t count;
+};
+
+void
+kvd_fail(struct kvd *k)
+{
+	k->quit = true;
+	k->exit_code = EX_IOERR;
+}
+
+/* --- one command --- */
+
+/* A key as it is before a command. */
+struct found {
+	bool exists;
+	struct key_record was; /* zeroes if it does not exist */
+	struct hash128 hash;   /* its part in the state hash */
+};
+
+/* was.value is borrowed until the next call on the store. */
+static enum err
+find_key(
+    struct kvd *k, struct bytes key, struct bytes name, struct found *found)
+{
+	struct bytes record;
+	struct wire w;
+	enum err rc = store_get(&k->store, name, &record);
+
+	memset(found, 0, sizeof *found);
+	if (rc == ERR_NOT_FOUND)
+		return ERR_OK;
+	if (rc != ERR_OK)
+		return rc;
+	wire_decode(&w, record);
+	if (key_record_wire(&w, &found->was) != ERR_OK) {
+		log_errorx("store is damaged; remove the directory, it is "
+			   "rebuilt from raftd dir=%s record=key bytes=%zu",
+		    k->store.dir, record.len);
+		return ERR_CORRUPT;
+	}
+	found->exists = true;
+	found->hash = key_record_hash(key, record, &k->hash_scratch);
+	return ERR_OK;
+}
+
+static bool
+condition_holds(const struct cmd *cmd, const struct found *found)
+{
+	switch ((enum cmd_if)cmd->when) {
+	case CMD_ALWAYS:
+		return true;
+	case CMD_IF_REVISION:
+		return found->exists &&
+		       found->was.mod_revision == cmd->if_revision;
+	case CMD_IF_ABSENT:
+		return !found->exists;
+	case CMD_IF_PRESENT:
+		return found->exists;
+	}
+	return false; /* cmd_wire lets no other number through */
+}
+
+/* Take the key's old record out of the counters. */
+static void
+uncount_key(struct state *s, struct bytes key, const struct found *found)
+{
+	if (!found->exists)
+		return;
+	s->keys--;
+	s->bytes -= key.len + found->was.value.len;
+	s->hash = hash128_sub(s->hash, found->hash);
+}
+
+static void
+apply_put(struct kvd *k, const struct cmd *cmd, struct bytes name,
+    const struct found *found, struct result_item *result)
+{
+	struct state *s = &k->store.state;
+	const uint64_t revision = s->revision + 1;
+	struct key_record record = {
+	    .create_revision =
+		found->exists ? found->was.create_revision : revision,
+	    .mod_revision = revision,
+	    .version = found->was.version + 1,
+	    .value = cmd->value,
+	};
+	struct wire w;
+
+	buf_clear(&k->scratch);
+	wire_encode(&w, &k->scratch);
+	(void)key_record_wire(&w, &record); /* cmd_wire checked its limits */
+	uncount_key(s, cmd->key, found);
+	s->revision = revision;
+	s->keys++;
+	s->bytes += cmd->key.len + cmd->value.len;
+	s->hash =
+	    hash128_add(s->hash, key_record_hash(cmd->key,
+				     buf_bytes(&k->scratch), &k->hash_scratch));
+	store_put(&k->store, name, buf_bytes(&k->scratch));
+	result->code = found->exists ? ERR_REPLACED : ERR_CREATED;
+	result->revision = revision;
+}
+
+static void
+apply_delete(struct kvd *k, const struct cmd *cmd, struct bytes name,
+    const struct found *found, struct result_item *result)
+{
+	struct state *s = &k->store.state;
+
+	result->code = ERR_NOT_FOUND;
+	if (found->exists) {
+		s->revision++;
+		uncount_key(s, cmd->key, found);
+		store_remove(&k->store, name);
+		result->code = ERR_DELETED;
+	}
+	result->revision = s->revision;
+}
+
+static enum err
+apply_cmd(struct kvd *k, const struct cmd *cmd, struct result_item *result)
+{
+	struct record_name name_data;
+	const struct bytes name = record_name_key(&name_data, cmd->key);
+	struct found found;
+	enum err rc;
+
+	if ((rc = find_key(k, cmd->key, name, &found)) != ERR_OK)
+		return rc;
+	if (!condition_holds(cmd, &found)) {
+		result->code = ERR_PRECONDITION;
+		result->revision = found.was.mod_revision;
+		return ERR_OK;
+	}
+	switch ((enum cmd_op)cmd->op) {
+	case CMD_PUT:
+		apply_put(k, cmd, name, &found, result);
+		break;
+	case CMD_DELETE:
+		apply_delete(k, cmd, name, &found, result);
+		break;
+	}
+	return ERR_OK;
+}
+
+/* --- one entry --- */
+
+/* All of it is looked at before any of it is applied: a batch is applied as a
+ * whole or not at all. */
+static bool
+batch_is_valid(struct bytes data)
+{
+	struct cmd_batch batch;
+	struct cmd cmd;
+	struct wire w;
+
+	wire_decode(&w, data);
+	cmd_batch_wire(&w, &batch);
+	for (uint32_t i = 0; i < batch.count && wire_err(&w) == ERR_OK; i++)
+		cmd_wire(&w, &cmd);
+	return wire_end(&w) == ERR_OK;
+}
+
+/* Results of this node's current httpd are sent when they are written. */
+static void
+reply_is_due(struct kvd *k, const struct cmd_batch *batch, uint64_t revision,
+    const struct result_item *items, uint32_t count)
+{
+	struct reply_due due = {.epoch = batch->epoch,
+	    .seq = batch->seq,
+	    .revision = revision,
+	    .count = count};
+
+	if (batch->node != k->store.state.node || k->httpd == NULL ||
+	    batch->epoch != k->httpd_epoch)
+		return;
+	buf_append(&k->replies, &due, sizeof due);
+	buf_append(&k->replies, items, count * sizeof items[0]);
+}
+
+static enum err
+apply_batch(struct kvd *k, struct bytes data)
+{
+	const struct session_result *known;
+	struct cmd_batch batch;
+	struct session *session;
+	struct cmd cmd;
+	struct wire w;
+	enum err rc;
+
+	wire_decode(&w, data);
+	cmd_batch_wire(&w, &batch);
+	session = session_touch(k->sessions, batch.node, batch.epoch,
+	    k->store.state.applied, batch.done_below);
+	if (session_is_done(session, batch.seq))
+		return ERR_OK;
+	known = session_result(session, batch.seq);
+	if (known != NULL) {
+		reply_is_due(
+		    k, &batch, known->revision, known->items, known->count);
+		return ERR_OK;
+	}
+	assert(batch.count <= BATCH_COMMANDS_MAX);
+	for (uint32_t i = 0; i < batch.count; i++) {
+		cmd_wire(&w, &cmd);
+		if ((rc = apply_cmd(k, &cmd, &k->items[i])) != ERR_OK)
+			return rc;
+	}
+	session_add(k->sessions, session, batch.seq, k->store.state.revision,
+	    k->items, batch.count);
+	reply_is_due(k, &batch, k->store.state.revision, k->items, batch.count);
+	return ERR_OK;
+}
+
+static enum err
+apply_entry(struct kvd *k, const struct msg_commit_item *entry)
+{
+	struct state *s = &k->store.state;
+
+	s->applied++;
+	s->term = entry->term;
+	if (entry->type != ENTRY_NORMAL || entry->data.len == 0)
+		return ERR_OK;
+	if (!batch_is_valid(entry->data)) {
+		log_warnx("committed entry is not a batch, it is skipped "
+			  "index=%" PRIu64 " term=%" PRIu64 " bytes=%zu",
+		    s->applied, s->term, entry->data.len);
+		return ERR_OK;
+	}
+	return apply_batch(k, entry->data);
+}
+
+/* --- the turn --- */
+
+enum err
+kvd_take_commit(struct kvd *k, struct wire *body)
+{
+	struct msg_commit head;
+	struct msg_commit_item entry;
+
+	msg_commit_wire(body, &head);
+	if (wire_err(body) != ERR_OK)
+		return ERR_MALFORMED;
+	if (head.first != k->store.state.applied + 1) {
+		log_warnx("commits do not follow what is applied "
+			  "first=%" PRIu64 " applied=%" PRIu64,
+		    head.first, k->store.state.applied);
+		return ERR_MALFORMED;
+	}
+	for (uint32_t i = 0; i < head.count; i++) {
+		msg_commit_item_wire(body, &entry);
+		if (wire_err(body) != ERR_OK)
+			return ERR_MALFORMED;
+		if (apply_entry(k, &entry) != ERR_OK) {
+			kvd_fail(k);
+			return ERR_IO;
+		}
+		if (k->store.staged.bytes > KVD_STAGED_BYTES_SOFT) {
+			kvd_apply(k);
+			kvd_reply(k);
+		}
+		if (k->exit_code != 0)
+			return ERR_IO;
+	}
+	return wire_end(body);
+}
+
+void
+kvd_apply(struct kvd *k)
+{
+	/* FLOW 6: a run of commits -> one engine transaction: keys, sessions,
+	 * revision, hash and the index applied are all there or none is. */
+	if (k->exit_code != 0 || !store_is_dirty(&k->store))
+		return;
+	sessions_stage(k->sessions);
+	if (store_write(&k->store) != ERR_OK)
+		kvd_fail(k); /* an entry is never skipped */
+}
+
+void
+kvd_send_results(struct kvd *k, uint64_t seq, uint64_t revision,
+    const struct result_item *items, uint32_t count)
+{
+	struct msg_reply reply = {.to = MSG_REPLY_PROPOSE,
+	    .seq = seq,
+	    .revision = revision,
+	    .applied = k->store.written,
+	    .count = count};
+	struct wire *w = link_begin(k->httpd, MSG_REPLY);
+
+	if (w == NULL)
+		return; /* down; httpd asks when it is back */
+	msg_reply_wire(w, &reply);
+	for (uint32_t i = 0; i < count; i++) {
+		struct msg_reply_item item = {
+		    .code = items[i].code, .revision = items[i].revision};
+
+		msg_reply_item_wire(w, &item);
+	}
+	link_end(k->httpd);
+}
+
+void
+kvd_reply(struct kvd *k)
+{
+	struct result_item items[BATCH_COMMANDS_MAX];
+	struct reply_due due;
+
+	/* FLOW 7: what is written -> REPLY to the httpd of this epoch. */
+	if (k->exit_code != 0)
+		return;
+	assert(!store_is_dirty(&k->store));
+	for (size_t at = 0; at < k->replies.len;) {
+		memcpy(&due, k->replies.data + at, sizeof due);
+		at += sizeof due;
+		assert(due.count <= BATCH_COMMANDS_MAX);
+		memcpy(
+		    items, k->replies.data + at, due.count * sizeof items[0]);
+		at += due.count * sizeof items[0];
+		/* Another httpd may have come since it was applied. */
+		if (k->httpd != NULL && due.epoch == k->httpd_epoch)
+			kvd_send_results(
+			    k, due.seq, due.revision, items, due.count);
+	}
+	buf_clear(&k->replies);
+}

@@ -1,0 +1,22 @@
+/* The storage engines by name. */
+#include "kvd/engine.h"
+
+#include <string.h>
+
+static const struct engine_ops *const engines[] = {
+    &engine_memory, &engine_lmdb, &engine_leveldb};
+
+const struct engine_ops *
+engine_find(const char *name)
+{
+	for (size_t i = 0; i < sizeof engines / sizeof engines[0]; i++)
+		if (strcmp(engines[i]->name, name) == 0)
+			return engines[i];
+	return NULL;
+}
+
+const char *
+engine_names(void)
+{
+	return "memory, lmdb, leveldb";
+}

@@ -1,0 +1,313 @@
+/* The LMDB engine: a B+ tree in a memory-mapped file, for read-mostly use.
+ *
+ * Commits are not synced (MDB_NOSYNC): Raft's log is the durability.  The page
+ * cache survives SIGKILL, so the process may die at any time; after a power
+ * cut the file can be damaged in ways that LMDB does not notice (a meta page
+ * may be on disk before its pages), even if it was synced once: marker.h keeps
+ * such a file from being opened.
+ *
+ * MDB_WRITEMAP is not used: SIGBUS on a full disk, and a stray pointer of ours
+ * could damage the file.  The map is huge and sparse; it costs addresses only.
+ * LMDB is called from the loop thread, but for mdb_env_sync, which is allowed
+ * beside a writer. */
+#include "kvd/engine.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <lmdb.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+
+#define MAP_BYTES_MAX ((size_t)1 << 40)
+#define MAP_BYTES_MIN ((size_t)64 << 20)
+#define MAP_BYTES_STEP ((size_t)1 << 20) /* a multiple of any page size */
+
+struct engine {
+	MDB_env *env;
+	MDB_dbi dbi;
+	/* For get: reset while a write runs, so that it pins no old pages. */
+	MDB_txn *reader;
+	bool reading; /* reader is renewed */
+};
+
+struct engine_iter {
+	MDB_txn *txn;
+	MDB_cursor *cursor;
+	struct buf prefix;
+	struct buf from;
+	bool started;
+};
+
+static enum err
+fail(const char *what, int rc)
+{
+	enum err e = ERR_IO;
+
+	if (rc == MDB_MAP_FULL || rc == ENOSPC || rc == EDQUOT)
+		e = ERR_NO_SPACE;
+	else if (rc == MDB_CORRUPTED || rc == MDB_PAGE_NOTFOUND ||
+		 rc == MDB_INVALID || rc == MDB_VERSION_MISMATCH)
+		e = ERR_CORRUPT;
+	log_errorx("lmdb failed call=%s cause=\"%s\"", what, mdb_strerror(rc));
+	return e;
+}
+
+static MDB_val
+val_of(struct bytes b)
+{
+	return (MDB_val){
+	    .mv_size = b.len, .mv_data = (void *)(uintptr_t)b.data};
+}
+
+static struct bytes
+bytes_of_val(MDB_val v)
+{
+	return (struct bytes){.data = v.mv_data, .len = v.mv_size};
+}
+
+/* Half of the addresses that this process may have, at most MAP_BYTES_MAX. */
+static size_t
+map_bytes_wanted(void)
+{
+	struct rlimit limit;
+	size_t bytes = MAP_BYTES_MAX;
+
+	if (getrlimit(RLIMIT_AS, &limit) == 0 &&
+	    limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur / 2 < bytes)
+		bytes = (size_t)limit.rlim_cur / 2;
+	return bytes - bytes % MAP_BYTES_STEP;
+}
+
+static int
+env_open_sized(MDB_env **envp, const char *dir, size_t map_bytes)
+{
+	MDB_env *env;
+	int rc;
+
+	if ((rc = mdb_env_create(&env)) != 0)
+		return rc;
+	if ((rc = mdb_env_set_mapsize(env, map_bytes)) != 0 ||
+	    (rc = mdb_env_open(env, dir, MDB_NOSYNC | MDB_NOTLS, 0600)) != 0) {
+		mdb_env_close(env); /* also after a failed open */
+		return rc;
+	}
+	*envp = env;
+	return 0;
+}
+
+/* Refused addresses: try with half as many. */
+static int
+env_open(MDB_env **envp, const char *dir)
+{
+	size_t map_bytes = map_bytes_wanted();
+	int rc = env_open_sized(envp, dir, map_bytes);
+
+	while (rc == ENOMEM && map_bytes / 2 >= MAP_BYTES_MIN) {
+		map_bytes /= 2;
+		map_bytes -= map_bytes % MAP_BYTES_STEP;
+		rc = env_open_sized(envp, dir, map_bytes);
+	}
+	if (rc == 0 && map_bytes < MAP_BYTES_MAX)
+		log_warnx("address space is limited, so is the store "
+			  "bytes_max=%zu",
+		    map_bytes);
+	return rc;
+}
+
+static int
+open_dbi(struct engine *e)
+{
+	MDB_txn *txn;
+	int rc;
+
+	if ((rc = mdb_txn_begin(e->env, NULL, 0, &txn)) != 0)
+		return rc;
+	if ((rc = mdb_dbi_open(txn, NULL, 0, &e->dbi)) != 0) {
+		mdb_txn_abort(txn);
+		return rc;
+	}
+	return mdb_txn_commit(txn);
+}
+
+static void
+lmdb_close(struct engine *e)
+{
+	if (e == NULL)
+		return;
+	if (e->reader != NULL)
+		mdb_txn_abort(e->reader);
+	mdb_env_close(e->env);
+	mem_free(e);
+}
+
+static enum err
+lmdb_open(struct engine **ep, const char *dir)
+{
+	struct engine *e;
+	MDB_env *env;
+	int dead; /* reader slots of killed processes, which pin pages */
+	int rc;
+
+	if ((rc = env_open(&env, dir)) != 0)
+		return fail("env_open", rc);
+	e = mem_zalloc(1, sizeof *e);
+	e->env = env;
+	if ((rc = mdb_reader_check(env, &dead)) != 0 ||
+	    (rc = open_dbi(e)) != 0 ||
+	    (rc = mdb_txn_begin(env, NULL, MDB_RDONLY, &e->reader)) != 0) {
+		e->reader = NULL;
+		lmdb_close(e);
+		return fail("open", rc);
+	}
+	e->reading = true;
+	*ep = e;
+	return ERR_OK;
+}
+
+static int
+put_all(
+    struct engine *e, MDB_txn *txn, const struct engine_write *writes, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		MDB_val name = val_of(writes[i].name);
+		MDB_val record = val_of(writes[i].record);
+		int rc;
+
+		assert(writes[i].name.len > 0);
+		assert(writes[i].name.len <= ENGINE_NAME_BYTES_MAX);
+		if (writes[i].remove)
+			rc = mdb_del(txn, e->dbi, &name, NULL);
+		else
+			rc = mdb_put(txn, e->dbi, &name, &record, 0);
+		if (rc != 0 && rc != MDB_NOTFOUND)
+			return rc;
+	}
+	return 0;
+}
+
+static enum err
+lmdb_write(struct engine *e, const struct engine_write *writes, size_t n)
+{
+	MDB_txn *txn;
+	int rc;
+
+	if (e->reading)
+		mdb_txn_reset(e->reader);
+	e->reading = false;
+	if ((rc = mdb_txn_begin(e->env, NULL, 0, &txn)) != 0)
+		return fail("txn_begin", rc);
+	if ((rc = put_all(e, txn, writes, n)) != 0) {
+		mdb_txn_abort(txn);
+		return fail("put", rc);
+	}
+	if ((rc = mdb_txn_commit(txn)) != 0)
+		return fail("txn_commit", rc);
+	return ERR_OK;
+}
+
+static enum err
+lmdb_sync(struct engine *e)
+{
+	const int rc = mdb_env_sync(e->env, 1);
+
+	return rc == 0 ? ERR_OK : fail("env_sync", rc);
+}
+
+static enum err
+lmdb_get(struct engine *e, struct bytes name, struct bytes *record)
+{
+	MDB_val key = val_of(name);
+	MDB_val val;
+	int rc = 0;
+
+	if (!e->reading && (rc = mdb_txn_renew(e->reader)) != 0)
+		return fail("txn_renew", rc);
+	e->reading = true;
+	rc = mdb_get(e->reader, e->dbi, &key, &val);
+	if (rc == MDB_NOTFOUND)
+		return ERR_NOT_FOUND;
+	if (rc != 0)
+		return fail("get", rc);
+	*record = bytes_of_val(val);
+	return ERR_OK;
+}
+
+static void
+lmdb_scan_close(struct engine_iter *i)
+{
+	if (i == NULL)
+		return;
+	if (i->cursor != NULL)
+		mdb_cursor_close(i->cursor);
+	if (i->txn != NULL)
+		mdb_txn_abort(i->txn);
+	buf_free(&i->prefix);
+	buf_free(&i->from);
+	mem_free(i);
+}
+
+static enum err
+lmdb_scan(struct engine *e, struct bytes prefix, struct bytes from,
+    struct engine_iter **ip)
+{
+	struct engine_iter *i = mem_zalloc(1, sizeof *i);
+	int rc;
+
+	if (bytes_compare(from, prefix) < 0)
+		from = prefix;
+	buf_append(&i->prefix, prefix.data, prefix.len);
+	buf_append(&i->from, from.data, from.len);
+	if ((rc = mdb_txn_begin(e->env, NULL, MDB_RDONLY, &i->txn)) != 0) {
+		i->txn = NULL;
+		lmdb_scan_close(i);
+		return fail("txn_begin", rc);
+	}
+	if ((rc = mdb_cursor_open(i->txn, e->dbi, &i->cursor)) != 0) {
+		i->cursor = NULL;
+		lmdb_scan_close(i);
+		return fail("cursor_open", rc);
+	}
+	*ip = i;
+	return ERR_OK;
+}
+
+static enum err
+lmdb_scan_next(struct engine_iter *i, struct bytes *name, struct bytes *record)
+{
+	const struct bytes prefix = buf_bytes(&i->prefix);
+	MDB_val key = val_of(buf_bytes(&i->from));
+	MDB_val val;
+	MDB_cursor_op op = MDB_NEXT;
+	int rc;
+
+	if (!i->started)
+		op = key.mv_size == 0 ? MDB_FIRST : MDB_SET_RANGE;
+	i->started = true;
+	rc = mdb_cursor_get(i->cursor, &key, &val, op);
+	if (rc == MDB_NOTFOUND)
+		return ERR_NOT_FOUND;
+	if (rc != 0)
+		return fail("cursor_get", rc);
+	if (key.mv_size < prefix.len ||
+	    !bytes_equal(bytes_of(key.mv_data, prefix.len), prefix))
+		return ERR_NOT_FOUND;
+	*name = bytes_of_val(key);
+	*record = bytes_of_val(val);
+	return ERR_OK;
+}
+
+const struct engine_ops engine_lmdb = {
+    .name = "lmdb",
+    .durable = true,
+    .open = lmdb_open,
+    .write = lmdb_write,
+    .sync = lmdb_sync,
+    .get = lmdb_get,
+    .scan = lmdb_scan,
+    .scan_next = lmdb_scan_next,
+    .scan_close = lmdb_scan_close,
+    .close = lmdb_close,
+};

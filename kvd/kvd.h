@@ -1,0 +1,63 @@
+/* kvd, the replicated state machine: what its files share.
+ *
+ * Commits are staged while they arrive (their bytes are borrowed from the
+ * message); what asks about the state waits in `questions` until all that came
+ * before it in this turn is written.  So a turn is: take, apply, reply, answer,
+ * progress (main.c). */
+#ifndef KVD_KVD_H
+#define KVD_KVD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "kvd/session.h"
+#include "kvd/store.h"
+#include "proto/link.h"
+#include "proto/msg.h"
+
+/* A turn's run is written in between when it has grown beyond this, so that
+ * what is staged stays bounded; the same for questions. */
+#define KVD_STAGED_BYTES_SOFT ((size_t)4 << 20)
+#define KVD_QUESTION_BYTES_SOFT ((size_t)1 << 20)
+
+struct kvd {
+	struct store store;
+	struct sessions *sessions;
+
+	struct link *raftd;   /* dialed; up or not */
+	struct link *httpd;   /* the current one, up, or NULL */
+	uint64_t httpd_epoch; /* 0: none */
+
+	struct buf replies;   /* struct reply_due and its items, packed */
+	struct buf questions; /* struct question and its body, packed */
+	uint64_t durable;     /* index that survives a power cut */
+
+	struct result_item items[BATCH_COMMANDS_MAX]; /* of one batch */
+	struct buf scratch;                           /* a key's new record */
+	struct buf hash_scratch;                      /* what is hashed */
+
+	bool quit;
+	int exit_code;
+};
+
+/* Storage failed (logged): this process ends. */
+void kvd_fail(struct kvd *k);
+
+/* --- apply.c --- */
+/* Stage the entries of a COMMIT.  ERR_MALFORMED: not the entries after the
+ * last ones; after ERR_IO kvd has failed. */
+enum err kvd_take_commit(struct kvd *k, struct wire *body);
+void kvd_apply(struct kvd *k); /* write what is staged */
+void kvd_reply(struct kvd *k); /* results of what is written, to our httpd */
+
+/* --- read.c --- */
+/* Keep a READ (of either kind), ASK or STATUS_ASK until kvd_answer(). */
+enum err kvd_take_question(struct kvd *k, uint8_t type, struct wire *body);
+void kvd_answer(struct kvd *k); /* nothing may be staged */
+
+/* Send the results of one batch; shared by apply.c and read.c. */
+void kvd_send_results(struct kvd *k, uint64_t seq, uint64_t revision,
+    const struct result_item *items, uint32_t count);
+
+#endif

@@ -1,0 +1,407 @@
+/* kvd: the replicated state machine of a node.
+ *
+ * Role: applies what raftd says is committed to a storage engine, and answers
+ *     httpd from it.
+ * Reads: DATA/kv/ENGINE, which it owns; commits and reads from raftd; stale
+ *     reads and questions from httpd.
+ * Writes: DATA/kv/ENGINE; replies to httpd; its progress to raftd.
+ * Trusts: the kernel, processes of its own user that speak through the run
+ *     directory (checked: user id, shape of every message); no network.
+ * Exit codes: 0 stopped by a signal; 64 wrong call; 69 its socket cannot be
+ *     had; 74 storage failed; 75 another kvd has the directory; 77 no rights;
+ *     78 the directory is damaged or of another cluster or node.
+ *
+ * Any of the others may be away: without raftd it answers stale reads, without
+ * httpd it goes on applying. */
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/daemon.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/mem.h"
+#include "kvd/kvd.h"
+#include "kvd/sync.h"
+
+#define PATH_BYTES_MAX 4096u
+#define STOP_FLUSH_MS 100u
+
+/* What only main.c deals with. */
+struct process {
+	struct kvd kvd;
+	uint64_t epoch;
+	struct loop *loop;
+	struct links *links;
+	struct syncer *syncer;
+	int lock_fd;
+	struct msg_applied sent; /* what raftd knows of our progress */
+	char dir[PATH_BYTES_MAX];
+	char run_dir[PATH_BYTES_MAX];
+
+	const char *data_dir_option;
+	const char *run_dir_option;
+	const char *engine_option;
+	const char *level_option;
+	const struct engine_ops *engine;
+};
+
+/* --- the link to raftd --- */
+
+static void
+fill_hello(const struct process *p, struct msg_hello *mine)
+{
+	const struct state *s = &p->kvd.store.state;
+
+	mine->epoch = p->epoch;
+	mine->cluster = s->cluster;
+	mine->node = s->node;
+	mine->applied = s->applied;
+	mine->durable = p->kvd.durable;
+	(void)snprintf(
+	    mine->engine, sizeof mine->engine, "%s", p->engine->name);
+}
+
+/* applied is with what is staged in this turn: if that cannot be written,
+ * this process ends and its successor says something else. */
+static void
+raftd_hello(void *arg, struct msg_hello *mine)
+{
+	struct process *p = arg;
+
+	fill_hello(p, mine);
+	p->sent = (struct msg_applied){
+	    .applied = mine->applied, .durable = mine->durable};
+}
+
+static enum err
+refuse_raftd(struct process *p, const struct msg_hello *theirs)
+{
+	const struct state *s = &p->kvd.store.state;
+
+	log_errorx("the store belongs to another cluster or node; start kvd "
+		   "with the right --data-dir, or remove %s, it is rebuilt "
+		   "from raftd store_cluster=%016" PRIx64 " store_node=%" PRIu64
+		   " raftd_cluster=%016" PRIx64 " raftd_node=%" PRIu64,
+	    p->dir, s->cluster, s->node, theirs->cluster, theirs->node);
+	p->kvd.exit_code = EX_CONFIG;
+	p->kvd.quit = true;
+	return ERR_FOREIGN;
+}
+
+static enum err
+raftd_up(void *arg, struct link *l, const struct msg_hello *theirs)
+{
+	struct process *p = arg;
+	struct state *s = &p->kvd.store.state;
+
+	(void)l;
+	if (theirs->cluster == 0 || theirs->node == 0) {
+		log_warnx("raftd does not know its cluster yet");
+		return ERR_UNAVAILABLE;
+	}
+	if (s->applied == 0) { /* nothing in it: stored with the first write */
+		s->cluster = theirs->cluster;
+		s->node = theirs->node;
+	}
+	if (s->cluster != theirs->cluster || s->node != theirs->node)
+		return refuse_raftd(p, theirs);
+	log_node(s->node);
+	return ERR_OK;
+}
+
+static void
+raftd_down(void *arg, struct link *l)
+{
+	(void)arg;
+	(void)l; /* it is dialed again; HELLO says where to go on */
+}
+
+static enum err
+raftd_take(void *arg, struct link *l, uint8_t type, struct wire *body)
+{
+	struct process *p = arg;
+
+	(void)l;
+	if (p->kvd.quit) /* what came before it made us leave */
+		return ERR_STOPPING;
+	if (type == MSG_COMMIT)
+		return kvd_take_commit(&p->kvd, body);
+	return kvd_take_question(&p->kvd, type, body);
+}
+
+static const struct link_ops raftd_ops = {
+    .hello = raftd_hello,
+    .up = raftd_up,
+    .down = raftd_down,
+    .take = raftd_take,
+};
+
+/* --- the link from httpd --- */
+
+static void
+httpd_hello(void *arg, struct msg_hello *mine)
+{
+	fill_hello(arg, mine);
+}
+
+/* One at a time: the newest is the one that runs. */
+static enum err
+httpd_up(void *arg, struct link *l, const struct msg_hello *theirs)
+{
+	struct process *p = arg;
+	struct link *old = p->kvd.httpd;
+
+	p->kvd.httpd = l;
+	p->kvd.httpd_epoch = theirs->epoch;
+	buf_clear(&p->kvd.questions); /* the old one's */
+	if (old != NULL)
+		link_close(old);
+	return ERR_OK;
+}
+
+static void
+httpd_down(void *arg, struct link *l)
+{
+	struct process *p = arg;
+
+	if (p->kvd.httpd != l)
+		return;
+	p->kvd.httpd = NULL;
+	p->kvd.httpd_epoch = 0;
+	buf_clear(&p->kvd.questions);
+}
+
+static enum err
+httpd_take(void *arg, struct link *l, uint8_t type, struct wire *body)
+{
+	struct process *p = arg;
+
+	if (p->kvd.quit || l != p->kvd.httpd)
+		return ERR_STOPPING;
+	return kvd_take_question(&p->kvd, type, body);
+}
+
+static const struct link_ops httpd_ops = {
+    .hello = httpd_hello,
+    .up = httpd_up,
+    .down = httpd_down,
+    .take = httpd_take,
+};
+
+/* --- start --- */
+
+static int
+read_options(struct process *p, int argc, char *argv[])
+{
+	const struct opt table[] = {
+	    {.name = "data-dir",
+		.kind = OPT_STRING,
+		.dst = &p->data_dir_option,
+		.value = "DIR",
+		.help = "the node's data; kvd's is below DIR/kv"},
+	    {.name = "run-dir",
+		.kind = OPT_STRING,
+		.dst = &p->run_dir_option,
+		.value = "DIR",
+		.help = "the node's sockets (default: data-dir/run)"},
+	    {.name = "engine",
+		.kind = OPT_STRING,
+		.dst = &p->engine_option,
+		.value = "NAME",
+		.help = "storage engine: memory, lmdb or leveldb"},
+	    {.name = "log-level",
+		.kind = OPT_STRING,
+		.dst = &p->level_option,
+		.value = "LEVEL",
+		.help = "least level to log: debug, info, warn or error"},
+	    {.name = NULL},
+	};
+	enum log_level level;
+
+	daemon_options("kvd", "the replicated state machine of a metcd node",
+	    table, argc, argv, NULL);
+	if (log_level_parse(p->level_option, &level) == -1) {
+		log_errorx("unknown log level \"%s\"; choose one of debug, "
+			   "info, warn, error",
+		    p->level_option);
+		return EX_USAGE;
+	}
+	log_level_set(level);
+	p->engine = engine_find(p->engine_option);
+	if (p->engine == NULL) {
+		log_errorx("unknown engine \"%s\"; choose one of %s",
+		    p->engine_option, engine_names());
+		return EX_USAGE;
+	}
+	return EX_OK;
+}
+
+/* DATA/kv is locked, DATA/kv/ENGINE exists. */
+static int
+take_directories(struct process *p)
+{
+	char kv_dir[PATH_BYTES_MAX];
+	int rc;
+
+	if (snprintf(p->dir, sizeof p->dir, "%s/kv/%s", p->data_dir_option,
+		p->engine->name) >= (int)sizeof p->dir ||
+	    snprintf(kv_dir, sizeof kv_dir, "%s/kv", p->data_dir_option) >=
+		(int)sizeof kv_dir) {
+		log_errorx("--data-dir is too long; choose another path");
+		return EX_USAGE;
+	}
+	if ((rc = daemon_run_dir(p->run_dir_option, p->data_dir_option,
+		 p->run_dir, sizeof p->run_dir)) != EX_OK ||
+	    (rc = file_make_dir(p->run_dir, 0700)) != EX_OK ||
+	    (rc = file_make_dir(kv_dir, 0700)) != EX_OK ||
+	    (rc = file_lock(kv_dir, "LOCK", &p->lock_fd)) != EX_OK)
+		return rc;
+	return file_make_dir(p->dir, 0700);
+}
+
+/* The supervisor's protocol: what a restart cannot help is EX_CONFIG. */
+static int
+exit_code_of(enum err e)
+{
+	return e == ERR_CORRUPT ? EX_CONFIG : EX_IOERR;
+}
+
+static int
+open_store(struct process *p)
+{
+	enum err rc;
+
+	if ((rc = store_open(&p->kvd.store, p->engine, p->dir)) != ERR_OK)
+		return exit_code_of(rc);
+	rc = sessions_open(&p->kvd.sessions, &p->kvd.store);
+	if (rc != ERR_OK)
+		return exit_code_of(rc);
+	log_node(p->kvd.store.state.node);
+	return EX_OK;
+}
+
+static int
+open_links(struct process *p)
+{
+	char url[PATH_BYTES_MAX + 32];
+	int rc;
+
+	p->links = links_open(p->loop, MSG_KVD);
+	(void)snprintf(url, sizeof url, "ipc://%s/kvd.sock", p->run_dir);
+	rc = links_listen(p->links, url, 1u << MSG_HTTPD, 0600, &httpd_ops, p);
+	if (rc != EX_OK)
+		return rc;
+	(void)snprintf(url, sizeof url, "ipc://%s/raftd.sock", p->run_dir);
+	p->kvd.raftd =
+	    links_dial(p->links, url, MSG_RAFTD, "raftd", &raftd_ops, p);
+	return EX_OK;
+}
+
+static void
+on_signal(void *arg, int signo)
+{
+	struct process *p = arg;
+
+	log_info("stopping signal=%d", signo);
+	p->kvd.quit = true;
+}
+
+static int
+kvd_init(struct process *p, int argc, char *argv[])
+{
+	static const int signals[] = {SIGTERM, SIGINT, 0};
+	int rc;
+
+	memset(p, 0, sizeof *p);
+	p->lock_fd = -1;
+	p->data_dir_option = "./metcd.data";
+	p->engine_option = "lmdb";
+	p->level_option = "info";
+	log_open("kvd", 0);
+	(void)umask(0077); /* LevelDB asks for 0644 */
+	if ((rc = read_options(p, argc, argv)) != EX_OK ||
+	    (rc = take_directories(p)) != EX_OK)
+		return rc;
+	p->epoch = daemon_random();
+	p->loop = loop_open();
+	loop_signals(p->loop, signals, on_signal, p);
+	if ((rc = open_store(p)) != EX_OK)
+		return rc;
+	p->syncer = syncer_open(p->loop, p->engine, p->kvd.store.engine);
+	return open_links(p);
+}
+
+static void
+kvd_fini(struct process *p, int rc)
+{
+	const bool failed = rc == EX_IOERR; /* then nothing more is written */
+
+	links_close(p->links, failed ? 0 : STOP_FLUSH_MS);
+	syncer_close(p->syncer);
+	sessions_close(p->kvd.sessions);
+	(void)store_close(&p->kvd.store, failed); /* logged; we leave anyway */
+	loop_close(p->loop);
+	buf_free(&p->kvd.replies);
+	buf_free(&p->kvd.questions);
+	buf_free(&p->kvd.scratch);
+	buf_free(&p->kvd.hash_scratch);
+}
+
+/* --- the loop --- */
+
+/* Tell raftd, once a turn, how far we are. */
+static void
+kvd_progress(struct process *p)
+{
+	struct msg_applied now = {.applied = p->kvd.store.written};
+	struct wire *w;
+	bool failed;
+
+	syncer_wrote(p->syncer, now.applied);
+	p->kvd.durable = now.durable = syncer_durable(p->syncer, &failed);
+	if (failed)
+		kvd_fail(&p->kvd);
+	if (now.applied == p->sent.applied && now.durable == p->sent.durable)
+		return;
+	if ((w = link_begin(p->kvd.raftd, MSG_APPLIED)) == NULL)
+		return;                  /* HELLO will say it */
+	(void)msg_applied_wire(w, &now); /* ours: no error */
+	link_end(p->kvd.raftd);
+	p->sent = now;
+}
+
+int
+main(int argc, char *argv[])
+{
+	static struct process p;
+	struct kvd *k = &p.kvd;
+	int rc;
+
+	if ((rc = kvd_init(&p, argc, argv)) != EX_OK) {
+		kvd_fini(&p, rc);
+		return rc;
+	}
+	log_info("ready engine=%s applied=%" PRIu64 " revision=%" PRIu64
+		 " keys=%" PRIu64,
+	    p.engine->name, k->store.state.applied, k->store.state.revision,
+	    k->store.state.keys);
+	daemon_ready();
+	while (!k->quit) {
+		(void)loop_wait(p.loop, MONO_NEVER); /* the only wait */
+		if (k->quit) /* a signal; nothing is staged here */
+			break;
+		links_take(p.links); /* commits are staged, questions kept */
+		kvd_apply(k);        /* one engine transaction */
+		kvd_reply(k);        /* answers only what is written */
+		kvd_answer(k);       /* reads, open proposals, status */
+		kvd_progress(&p);
+		links_flush(p.links);
+	}
+	daemon_stopping();
+	kvd_fini(&p, k->exit_code);
+	return k->exit_code;
+}

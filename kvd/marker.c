@@ -1,0 +1,139 @@
+/* The marker of an open store; see marker.h. */
+#include "kvd/marker.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/file.h"
+#include "base/log.h"
+
+#define MARKER "OPEN"
+#define MARKER_BYTES_MAX 128u
+
+const char *marker_boot_id_path = "/proc/sys/kernel/random/boot_id";
+
+/* Appended to out; nothing if the kernel does not tell: then a marker is never
+ * taken for one of this boot. */
+static void
+read_boot_id(struct buf *out)
+{
+	uint8_t text[MARKER_BYTES_MAX];
+	ssize_t n = -1;
+	int fd = open(marker_boot_id_path, O_RDONLY | O_CLOEXEC);
+
+	if (fd != -1) {
+		n = read(fd, text, sizeof text);
+		(void)close(fd); /* only read */
+	}
+	if (n > 0)
+		buf_append(out, text, (size_t)n);
+	else
+		log_warn("cannot read the boot id; the store will be rebuilt "
+			 "if it is not closed path=%s",
+		    marker_boot_id_path);
+}
+
+/* Remove all files in dir; the marker last, so that what was begun is finished
+ * by the next start.  Engines make no directories in theirs. */
+static int
+remove_files(const char *dir)
+{
+	const struct dirent *entry;
+	DIR *d = opendir(dir);
+	int rc = 0, cause = 0;
+
+	if (d == NULL)
+		return -1;
+	while (rc == 0 && (errno = 0, entry = readdir(d), entry != NULL))
+		if (strcmp(entry->d_name, ".") != 0 &&
+		    strcmp(entry->d_name, "..") != 0 &&
+		    strcmp(entry->d_name, MARKER) != 0)
+			rc = unlinkat(dirfd(d), entry->d_name, 0);
+	if (errno != 0)
+		rc = -1;
+	if (rc == 0)
+		rc = fsync(dirfd(d));
+	cause = errno;
+	(void)closedir(d); /* only read */
+	errno = cause;
+	return rc;
+}
+
+/* Is what is in dir from this boot, or closed? */
+static enum err
+check(const char *dir, struct bytes boot_id, bool *trusted)
+{
+	struct buf marker = {0};
+
+	if (file_read(dir, MARKER, MARKER_BYTES_MAX, &marker) == 0) {
+		*trusted =
+		    boot_id.len > 0 && bytes_equal(buf_bytes(&marker), boot_id);
+	} else if (errno == ENOENT || errno == EFBIG) {
+		*trusted = errno == ENOENT;
+	} else {
+		log_error("cannot read marker dir=%s name=" MARKER, dir);
+		buf_free(&marker);
+		return ERR_IO;
+	}
+	buf_free(&marker);
+	return ERR_OK;
+}
+
+static enum err
+set(const char *dir, struct bytes boot_id, bool *discarded)
+{
+	bool trusted;
+
+	if (check(dir, boot_id, &trusted) != ERR_OK)
+		return ERR_IO;
+	if (!trusted) {
+		log_warnx("store was open when the machine stopped; it is "
+			  "discarded and rebuilt dir=%s",
+		    dir);
+		if (remove_files(dir) == -1) {
+			log_error("cannot remove the discarded store; remove "
+				  "it by hand dir=%s",
+			    dir);
+			return ERR_IO;
+		}
+	}
+	if (file_replace(dir, MARKER, boot_id) == -1) {
+		log_error("cannot write marker dir=%s name=" MARKER, dir);
+		return errno == ENOSPC ? ERR_NO_SPACE : ERR_IO;
+	}
+	*discarded = !trusted;
+	return ERR_OK;
+}
+
+enum err
+marker_set(const char *dir, bool *discarded)
+{
+	struct buf boot_id = {0};
+	enum err rc;
+
+	read_boot_id(&boot_id);
+	rc = set(dir, buf_bytes(&boot_id), discarded);
+	buf_free(&boot_id);
+	return rc;
+}
+
+enum err
+marker_remove(const char *dir)
+{
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int rc = -1;
+
+	if (fd != -1)
+		rc = unlinkat(fd, MARKER, 0);
+	if (rc == 0)
+		rc = fsync(fd);
+	if (rc == -1)
+		log_error("cannot remove marker dir=%s name=" MARKER, dir);
+	if (fd != -1)
+		(void)close(fd); /* nothing was written through it */
+	return rc == 0 ? ERR_OK : ERR_IO;
+}

@@ -1,0 +1,136 @@
+/* Inside proto/link*.c only, what lies below a link: frames (link_frame.c,
+ * pure), the bytes' way through nng (link_stream.c and link_connect.c, the only
+ * files that know it), the limit on complaints (link_complaints.c). */
+#ifndef PROTO_LINK_PRIVATE_H
+#define PROTO_LINK_PRIVATE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/mono.h"
+#include "proto/limits.h"
+
+/* ---- frames: PROTOCOL.md, "Frame" ---- */
+
+#define LINK_FRAME_VERSION 1u
+#define LINK_HEADER_BYTES 16u
+/* The longest body before HELLO: a stranger must not make us allocate. */
+#define LINK_HELLO_BODY_MAX 256u
+
+enum link_frame_rc {
+	LINK_FRAME_OK,
+	LINK_FRAME_MORE, /* not all of it is here yet */
+	LINK_FRAME_BAD_VERSION,
+	LINK_FRAME_BAD_LENGTH,
+	LINK_FRAME_BAD_CHECKSUM
+};
+
+struct link_frame {
+	uint8_t type;
+	struct bytes body; /* borrowed from the input */
+	size_t bytes;      /* of the whole frame */
+};
+
+/* The first frame of in.  *f is set only when the result is OK. */
+enum link_frame_rc link_frame_parse(
+    struct bytes in, size_t body_max, struct link_frame *f);
+const char *link_frame_complaint(enum link_frame_rc rc);
+
+/* Append a frame to out: room for its header, whose offset is returned; then
+ * the caller appends the body; then the header is filled in. */
+size_t link_frame_begin(struct buf *out);
+void link_frame_end(struct buf *out, size_t at, uint8_t type);
+
+/* ---- complaints ---- */
+
+#define LINK_COMPLAINT_MS 60000u
+#define LINK_COMPLAINT_KEYS 32u
+
+/* Who was complained about in the last minute.  When all places are taken by
+ * younger complaints, a new one is not made: a flood from many addresses
+ * cannot fill the log either. */
+struct link_complaints {
+	struct {
+		uint64_t key; /* hash of the address; 0 = free */
+		struct mono at;
+	} slot[LINK_COMPLAINT_KEYS];
+};
+
+bool link_complaints_admit(struct link_complaints *c, const char *kind,
+    const char *address, struct mono now);
+
+/* ---- streams ---- */
+
+/* The eventfd that nng's callbacks write, at most once between two
+ * link_wake_clear(). */
+struct link_wake {
+	int fd;
+	atomic_bool raised;
+};
+
+int link_wake_open(struct link_wake *w); /* 0 or -1 and errno */
+void link_wake_close(struct link_wake *w);
+void link_wake_raise(struct link_wake *w); /* any thread */
+void link_wake_drain(struct link_wake *w); /* fd is readable: read it */
+/* Call it before looking at what has arrived, never after. */
+void link_wake_clear(struct link_wake *w);
+
+struct link_stream;   /* a connection */
+struct link_attempt;  /* a connection in the making: one dialer, one dial */
+struct link_listener; /* accepts connections */
+
+/* Empty b; what memory a burst took is given back. */
+void link_buf_recycle(struct buf *b);
+
+struct nng_stream; /* nng's */
+/* Takes nng, which may be used by nobody else from here on. */
+struct link_stream *link_stream_new(
+    struct nng_stream *nng, bool tcp, struct link_wake *wake);
+/* For nng's calls that only fail when memory is out: ends the process then, as
+ * base/mem.h. */
+void link_nng_must(int rv);
+
+enum link_poll { LINK_PENDING, LINK_READY, LINK_FAILED };
+
+/* Reading starts with link_stream_start().  Until link_stream_trust() at most
+ * one chunk (128 KiB) is taken from the socket ahead of link_stream_take(). */
+void link_stream_start(struct link_stream *s);
+void link_stream_trust(struct link_stream *s);
+void link_stream_free(struct link_stream *s); /* waits for callbacks */
+/* Append what has arrived to work.  Returns NULL, or why the connection has
+ * failed; what came before that is in work. */
+const char *link_stream_take(struct link_stream *s, struct buf *work);
+/* Take all of fill (empty after) and send it behind what is queued. */
+void link_stream_send(struct link_stream *s, struct buf *fill);
+size_t link_stream_unsent(const struct link_stream *s); /* bytes */
+/* Wait until all is handed to the kernel, the stream has failed or deadline is
+ * reached. */
+void link_stream_drain(struct link_stream *s, struct mono deadline);
+/* Who is at the other end.  tcp: "127.0.0.1", with_port "127.0.0.1:4711"; ipc:
+ * "ipc", with_port "pid:123". */
+void link_stream_remote(
+    const struct link_stream *s, bool with_port, char *out, size_t out_bytes);
+/* May the other end talk to us?  ipc: only our own user or root. */
+bool link_stream_user_ok(const struct link_stream *s);
+
+struct link_attempt *link_attempt_start(
+    const char *url, struct link_wake *wake);
+/* READY: *s is the caller's.  FAILED: *why says why, valid for ever. */
+enum link_poll link_attempt_poll(
+    struct link_attempt *a, struct link_stream **s, const char **why);
+void link_attempt_free(struct link_attempt *a); /* NULL ok; gives it up */
+
+/* 0 and *lp, or a sysexits code after one logged line. */
+int link_listener_open(struct link_listener **lp, const char *url,
+    unsigned mode, struct link_wake *wake);
+/* READY and FAILED as above; after either, link_listener_accept() asks for the
+ * next connection. */
+enum link_poll link_listener_poll(
+    struct link_listener *l, struct link_stream **s, const char **why);
+void link_listener_accept(struct link_listener *l);
+void link_listener_free(struct link_listener *l); /* NULL is allowed */
+
+#endif

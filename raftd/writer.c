@@ -1,0 +1,350 @@
+/* The WAL's writer thread; see writer.h.
+ *
+ *   staged --flush--> queue --thread--> done --writer_done()--> the caller
+ *
+ * staged is the loop's alone; queue and done are under the lock.  The thread
+ * only reads the bytes of payloads: it never touches a blob's count. */
+#include "raftd/writer.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+
+struct jobs { /* in order */
+	struct writer_job *head;
+	struct writer_job **tail;
+};
+
+struct writer {
+	struct loop *loop; /* borrowed */
+	struct wal *wal;   /* borrowed; the thread's */
+	pthread_t thread;
+	int wake_fd; /* done has become non-empty */
+
+	/* Loop thread. */
+	struct jobs staged;
+	struct jobs taken; /* from done, not handed out yet */
+	size_t waiting;
+
+	pthread_mutex_t lock;
+	pthread_cond_t work; /* queue has become non-empty, or stop */
+	struct jobs queue, done;
+	bool stop;
+
+	/* The thread: what it last made durable. */
+	uint64_t term, vote;
+	struct wal_batch_item *items;
+	struct raft_hard_state *hard_states;
+	struct wal_position *positions;
+	size_t item_cap, position_cap;
+};
+
+/* ---- lists ---- */
+
+static void
+jobs_init(struct jobs *j)
+{
+	j->head = NULL;
+	j->tail = &j->head;
+}
+
+static void
+jobs_push(struct jobs *j, struct writer_job *job)
+{
+	job->next = NULL;
+	*j->tail = job;
+	j->tail = &job->next;
+}
+
+/* Move all of src behind dst. */
+static void
+jobs_move(struct jobs *dst, struct jobs *src)
+{
+	if (src->head == NULL)
+		return;
+	*dst->tail = src->head;
+	dst->tail = src->tail;
+	jobs_init(src);
+}
+
+/* ---- the thread ---- */
+
+static size_t
+grown(size_t need, size_t cap)
+{
+	while (cap < need)
+		cap = cap == 0 ? 16 : cap * 2;
+	return cap;
+}
+
+static void
+reserve(struct writer *wr, size_t items, size_t positions)
+{
+	if (items > wr->item_cap) {
+		wr->item_cap = grown(items, wr->item_cap);
+		wr->items = mem_resize(
+		    wr->items, wr->item_cap, sizeof(*wr->items));
+		wr->hard_states = mem_resize(
+		    wr->hard_states, wr->item_cap, sizeof(*wr->hard_states));
+	}
+	if (positions > wr->position_cap) {
+		wr->position_cap = grown(positions, wr->position_cap);
+		wr->positions = mem_resize(wr->positions, wr->position_cap,
+		    sizeof(*wr->positions));
+	}
+}
+
+/* One job as an item; true if it must be synced: entries, term and vote are
+ * promises (thesis 3.8), while a commit index that is lost is learnt again. */
+static bool
+fill_item(struct writer *wr, const struct writer_job *job, size_t i)
+{
+	const struct raft_msg *m = &job->append;
+	struct raft_hard_state *hs = &wr->hard_states[i];
+	bool must_sync = m->entry_count > 0 || job->conf != NULL;
+
+	wr->items[i] = (struct wal_batch_item){.entries = m->entries,
+	    .entry_count = m->entry_count,
+	    .conf = job->conf};
+	if (m->term == 0 && m->vote == 0 && m->commit == 0)
+		return must_sync; /* unchanged */
+	*hs = (struct raft_hard_state){
+	    .term = m->term, .vote = m->vote, .commit = m->commit};
+	wr->items[i].hard_state = hs;
+	must_sync |= m->term != wr->term || m->vote != wr->vote;
+	wr->term = m->term;
+	wr->vote = m->vote;
+	return must_sync;
+}
+
+/* Hand each job its part of wr->positions. */
+static void
+give_positions(const struct writer *wr, struct writer_job *job)
+{
+	const struct wal_position *p = wr->positions;
+
+	for (; job != NULL; job = job->next) {
+		size_t n = job->append.entry_count;
+
+		if (n == 0)
+			continue;
+		job->positions = mem_zalloc(n, sizeof(*job->positions));
+		memcpy(job->positions, p, n * sizeof(*p));
+		p += n;
+	}
+}
+
+/* Group commit: all of them are one write and at most one sync. */
+static void
+write_jobs(struct writer *wr, const struct jobs *jobs)
+{
+	size_t items = 0, entries = 0, i = 0;
+	bool must_sync = false;
+
+	for (struct writer_job *j = jobs->head; j != NULL; j = j->next) {
+		items++;
+		entries += j->append.entry_count;
+	}
+	reserve(wr, items, entries);
+	for (struct writer_job *j = jobs->head; j != NULL; j = j->next)
+		must_sync |= fill_item(wr, j, i++);
+	/* The WAL has logged it.  Nothing else may happen in this process: what
+	 * is on the disk is known again only after a restart. */
+	if (wal_write(wr->wal, wr->items, items, must_sync, wr->positions) !=
+	    ERR_OK)
+		_exit(EX_IOERR);
+	give_positions(wr, jobs->head);
+}
+
+static void
+wake_loop(struct writer *wr)
+{
+	uint64_t one = 1;
+
+	while (write(wr->wake_fd, &one, sizeof(one)) == -1 && errno == EINTR)
+		;
+}
+
+static void *
+run(void *arg)
+{
+	struct writer *wr = arg;
+	struct jobs jobs;
+	bool idle;
+
+	jobs_init(&jobs);
+	(void)pthread_mutex_lock(&wr->lock);
+	for (;;) {
+		while (wr->queue.head == NULL && !wr->stop)
+			(void)pthread_cond_wait(&wr->work, &wr->lock);
+		if (wr->queue.head == NULL)
+			break;
+		jobs_move(&jobs, &wr->queue);
+		(void)pthread_mutex_unlock(&wr->lock);
+
+		write_jobs(wr, &jobs);
+
+		(void)pthread_mutex_lock(&wr->lock);
+		jobs_move(&wr->done, &jobs);
+		idle = wr->queue.head == NULL && !wr->stop;
+		(void)pthread_mutex_unlock(&wr->lock);
+		wake_loop(wr);
+		if (idle && wal_prepare(wr->wal) != ERR_OK)
+			_exit(EX_IOERR);
+		(void)pthread_mutex_lock(&wr->lock);
+	}
+	(void)pthread_mutex_unlock(&wr->lock);
+	return NULL;
+}
+
+/* ---- the loop's side ---- */
+
+static void
+on_wake(void *arg, uint32_t events)
+{
+	struct writer *wr = arg;
+	uint64_t count;
+
+	(void)events;
+	/* Empty is fine: the loop is awake, that is all it is for. */
+	(void)!read(wr->wake_fd, &count, sizeof(count));
+}
+
+static void
+thread_start(struct writer *wr)
+{
+	sigset_t all, before;
+	int rc;
+
+	(void)sigfillset(&all);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
+	rc = pthread_create(&wr->thread, NULL, run, wr);
+	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (rc != 0) {
+		errno = rc;
+		log_error("writer: no thread, leaving");
+		_exit(EX_TEMPFAIL);
+	}
+}
+
+struct writer *
+writer_open(struct loop *loop, struct wal *w)
+{
+	struct writer *wr = mem_zalloc(1, sizeof(*wr));
+
+	wr->loop = loop;
+	wr->wal = w;
+	jobs_init(&wr->staged);
+	jobs_init(&wr->taken);
+	jobs_init(&wr->queue);
+	jobs_init(&wr->done);
+	(void)pthread_mutex_init(&wr->lock, NULL); /* glibc's never fail */
+	(void)pthread_cond_init(&wr->work, NULL);
+	wr->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (wr->wake_fd == -1) {
+		log_error("writer: no eventfd, leaving");
+		_exit(EX_TEMPFAIL);
+	}
+	loop_watch(loop, wr->wake_fd, EPOLLIN, on_wake, wr);
+	thread_start(wr);
+	return wr;
+}
+
+void
+writer_submit(struct writer *wr, struct writer_job **job)
+{
+	/* It cannot be stored, and its response must not be given. */
+	if ((*job)->append.snapshot != NULL) {
+		log_errorx("writer: a snapshot arrived, which this version "
+		    "cannot store; run the version of the other nodes");
+		_exit(EX_CONFIG);
+	}
+	jobs_push(&wr->staged, *job);
+	*job = NULL;
+	wr->waiting++;
+}
+
+void
+writer_flush(struct writer *wr)
+{
+	if (wr->staged.head == NULL)
+		return;
+	(void)pthread_mutex_lock(&wr->lock);
+	jobs_move(&wr->queue, &wr->staged);
+	(void)pthread_cond_signal(&wr->work);
+	(void)pthread_mutex_unlock(&wr->lock);
+}
+
+struct writer_job *
+writer_done(struct writer *wr)
+{
+	struct writer_job *job;
+
+	if (wr->taken.head == NULL) {
+		(void)pthread_mutex_lock(&wr->lock);
+		jobs_move(&wr->taken, &wr->done);
+		(void)pthread_mutex_unlock(&wr->lock);
+	}
+	if ((job = wr->taken.head) == NULL)
+		return NULL;
+	wr->taken.head = job->next;
+	if (wr->taken.head == NULL)
+		wr->taken.tail = &wr->taken.head;
+	job->next = NULL;
+	wr->waiting--;
+	return job;
+}
+
+size_t
+writer_waiting(const struct writer *wr)
+{
+	return wr->waiting;
+}
+
+void
+writer_job_free(struct writer_job **jobp)
+{
+	struct writer_job *job = *jobp;
+
+	*jobp = NULL;
+	if (job == NULL)
+		return;
+	raft_msg_free(&job->append);
+	mem_free(job->conf);
+	mem_free(job->positions);
+	mem_free(job);
+}
+
+void
+writer_close(struct writer *wr)
+{
+	struct writer_job *job;
+
+	if (wr == NULL)
+		return;
+	writer_flush(wr);
+	(void)pthread_mutex_lock(&wr->lock);
+	wr->stop = true;
+	(void)pthread_cond_signal(&wr->work);
+	(void)pthread_mutex_unlock(&wr->lock);
+	(void)pthread_join(wr->thread, NULL);
+	while ((job = writer_done(wr)) != NULL)
+		writer_job_free(&job);
+	loop_unwatch(wr->loop, wr->wake_fd);
+	(void)close(wr->wake_fd);
+	(void)pthread_cond_destroy(&wr->work);
+	(void)pthread_mutex_destroy(&wr->lock);
+	mem_free(wr->items);
+	mem_free(wr->hard_states);
+	mem_free(wr->positions);
+	mem_free(wr);
+}

@@ -1,0 +1,109 @@
+"""The command line client: what it prints, and what it ends with."""
+
+import json
+import os
+
+import pytest
+
+from lib import process, web
+from lib.cluster import Run, free_port
+
+(OK, ERROR, UNREACHABLE, BAD_INPUT, NOT_FOUND) = (0, 1, 2, 3, 10)
+
+
+def ctl(node, *args, **more):
+    return Run("metcdctl", *args, env={
+        **os.environ, "METCDCTL_ENDPOINTS": f"127.0.0.1:{node.client}",
+        "METCDCTL_ADMIN": f"127.0.0.1:{node.admin}"}, **more)
+
+
+def test_put_get_and_del_do_what_they_say(one):
+    r = ctl(one, "put", "ctl", "world")
+    assert (r.code, r.out, r.err) == (OK, b"", "")
+    r = ctl(one, "get", "ctl")
+    assert (r.code, r.out, r.err) == (OK, b"world", "")
+    assert ctl(one, "del", "ctl").code == OK
+    r = ctl(one, "get", "ctl")
+    assert (r.code, r.out) == (NOT_FOUND, b"")
+    assert len(r.complaints()) == 1
+    assert ctl(one, "del", "ctl").code == OK  # as DELETE: gone is gone
+
+
+def test_a_value_comes_from_standard_input_byte_for_byte(one):
+    for value in (b"", b"\0\xff\n", os.urandom(1 << 20)):
+        assert ctl(one, "put", "stdin", stdin=value).code == OK
+        r = ctl(one, "get", "stdin")
+        assert (r.code, r.out == value) == (OK, True)
+        assert one.get("stdin").body == value
+    r = ctl(one, "put", "stdin", stdin=b"x" * ((1 << 20) + 1))
+    assert r.code == BAD_INPUT and len(r.complaints()) == 1
+
+
+@pytest.mark.parametrize("key", ["a/b", "a b?c#d&e%", "-", "schlüssel", "..",
+                                 "k" * 500])
+def test_any_key_is_the_same_key_on_the_wire(one, key):
+    r = ctl(one, "put", "--", key, "v")
+    assert (r.code, r.err) == (OK, "")
+    assert one.get(key).body == b"v"
+    assert ctl(one, "get", "--", key).out == b"v"
+
+
+@pytest.mark.parametrize("args", [
+    [], ["fetch", "k"], ["get"], ["get", "a", "b"], ["put"], ["get", ""],
+    ["get", "k" * 501], ["get", "k", "--no-such"], ["--endpoints"],
+    ["--endpoints", "x", "get", "k"], ["del"], ["put", "a", "b", "c"]],
+    ids=lambda a: " ".join(a)[:20])
+def test_a_wrong_call_is_told_in_one_line(one, args):
+    r = ctl(one, *args)
+    assert (r.code, r.out) == (BAD_INPUT, b""), r
+    assert len(r.complaints()) == 1, r
+
+
+def test_nobody_there_is_another_code_than_an_error(one):
+    r = ctl(one, "--endpoints", f"127.0.0.1:{free_port()}", "get", "k")
+    assert r.code == UNREACHABLE, r
+    assert len(r.complaints()) == 1, r
+    r = ctl(one, "--admin", f"127.0.0.1:{free_port()}", "status")
+    assert r.code == UNREACHABLE, r
+
+
+def test_the_next_endpoint_is_tried(one):
+    dead = f"127.0.0.1:{free_port()}"
+    r = ctl(one, "--endpoints", f"{dead},127.0.0.1:{one.client}", "put",
+            "next", "v")
+    assert r.code == OK, r
+    assert one.get("next").body == b"v"
+
+
+def test_status_shows_each_node_it_is_asked_for(three):
+    three.node(1).put("k", b"v")
+    three.settled()
+    admins = ",".join(f"127.0.0.1:{n.admin}" for n in three.nodes)
+    for form in ("simple", "table"):
+        r = ctl(three.node(1), "--admin", admins, "-o", form, "status")
+        assert (r.code, r.err) == (OK, "")
+        assert r.out.decode().count(
+            three.node(1).status()["kv"]["hash"]) == 3
+    r = ctl(three.node(1), "--admin", admins, "-o", "json", "status")
+    assert r.code == OK
+    assert [s["id"] for s in json.loads(r.out)] == [1, 2, 3]
+    r = ctl(three.node(2), "-o", "json", "status")
+    assert json.loads(r.out)["id"] == 2
+
+
+def test_errors_of_the_cluster_have_their_codes(make_cluster):
+    """No quorum: a write is refused, or its outcome is unknown; a stale read
+    still works."""
+    cluster = make_cluster(["memory"] * 3,
+                           env={"METCD_REQUEST_TIMEOUT_MS": "1000"})
+    node = cluster.node(1)
+    node.put("k", b"v")
+    for other in cluster.nodes[1:]:
+        other.kill_all()
+    r = ctl(node, "put", "k", "w")
+    assert r.code in (ERROR, 12) and len(r.complaints()) == 1, r
+    assert ctl(node, "get", "k").code == ERROR
+    r = ctl(node, "get", "--stale", "k")
+    assert (r.code, r.out) == (OK, b"v")
+    assert process.is_alive(node.pids()["httpd"])
+    assert web.request(node.admin, "GET", "/livez").status == 200

@@ -1,0 +1,26 @@
+# The Raft core against data files.
+#
+#   make conformance   etcd-io/raft's own files, from $(RAFT_TESTDATA)
+#   make check-script  ours, tests/script/*.txt
+RAFT_TESTDATA ?= ../shared/raft-conformance
+
+HARNESS := $(wildcard tests/script/harness/*.c)
+SRC_raft-harness := $(HARNESS) $(RAFT) \
+	base/blob.c base/buf.c base/mem.c base/log.c
+
+$(BIN)/raft-harness: $(SRC_raft-harness:%.c=$(O)/%.o)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^
+
+.PHONY: conformance check-script
+conformance: $(BIN)/raft-harness
+	@if test -x "$(RAFT_TESTDATA)/run"; then \
+		"$(RAFT_TESTDATA)/run" --harness "$(abspath $<)"; \
+	else \
+		echo "conformance: not run: $(RAFT_TESTDATA)/run is not" \
+		    "there; set RAFT_TESTDATA to the folder that has it"; \
+		exit 1; \
+	fi
+
+check-script: $(BIN)/raft-harness
+	@tests/script/run-own $(BIN)/raft-harness

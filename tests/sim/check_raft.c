@@ -1,0 +1,501 @@
+/* What Raft promises (thesis figure 3.2), checked from outside: on what each
+ * raftd gives to its writer, finds in its log when it starts, and says of
+ * itself after each turn.
+ *
+ *   election safety      one leader per term
+ *   leader append-only   a leader never gives the writer an index again
+ *   log matching         entries that agree in index and term agree in all
+ *                        that is before them: a hash chain over each log
+ *   leader completeness  who becomes leader of term T has all that was
+ *                        committed in terms before T
+ *   state machine safety an index is committed with one term and content
+ *   quorum               what is committed for the first time is durable on a
+ *                        majority (where the membership does not change)
+ *   durability           what was reported as durable is found at the next
+ *                        start: entries, term, vote */
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "tests/sim/sim.h"
+
+#define BUCKETS 65536u
+
+struct line { /* an entry in a log */
+	uint64_t term;
+	uint64_t chain; /* hash of it and all before */
+};
+
+struct log {
+	struct line *v; /* v[i]: index i + 1 */
+	uint64_t last, cap;
+};
+
+/* All entries ever seen, by index and term. */
+struct seen {
+	struct seen *next;
+	uint64_t index, term, chain;
+	uint8_t type;
+	size_t len;
+	uint8_t *data;
+};
+
+struct view { /* of a node */
+	struct log given;    /* to the writer, or recovered */
+	struct log durable;  /* reported as durable */
+	uint64_t term, vote; /* durable */
+	uint64_t given_term, given_vote;
+	/* Entries under way: the smallest index among them may replace what is
+	 * durable. */
+	uint64_t floor[1024];
+	size_t under_way;
+	uint64_t committed; /* as it last said */
+	uint64_t leads;     /* term it leads, as last seen; 0: none */
+	bool recovering;
+};
+
+struct leader {
+	uint64_t term;
+	unsigned node;
+};
+
+struct committed {
+	uint64_t term, chain;
+	uint64_t in_term; /* of the node that first said so: not before it was
+	                   * committed */
+	struct seen *entry;
+};
+
+static struct view views[SIM_NODES_MAX + 1];
+static struct seen *seen[BUCKETS];
+static struct leader *leaders;
+static size_t leader_count, leader_cap;
+static struct committed *committed; /* [i]: index i + 1 */
+static uint64_t committed_count, committed_cap;
+
+uint64_t
+check_raft_committed(void)
+{
+	return committed_count;
+}
+
+uint64_t
+check_raft_entry(uint64_t index, uint8_t *type, struct bytes *data)
+{
+	const struct seen *s = committed[index - 1].entry;
+
+	*type = s->type;
+	*data = bytes_of(s->data, s->len);
+	return s->term;
+}
+
+/* ---- logs ---- */
+
+static void
+log_put(struct log *l, uint64_t index, uint64_t term, uint64_t chain)
+{
+	if (index > l->cap) {
+		l->cap = l->cap == 0 ? 256 : l->cap * 2;
+		l->v = realloc(l->v, l->cap * sizeof(l->v[0]));
+		assert(l->v != NULL);
+	}
+	l->v[index - 1] = (struct line){term, chain};
+	l->last = index;
+}
+
+static const struct line *
+log_at(const struct log *l, uint64_t index)
+{
+	static const struct line none;
+
+	if (index == 0 || index > l->last)
+		return &none;
+	return &l->v[index - 1];
+}
+
+static struct seen *
+find_seen(uint64_t index, uint64_t term)
+{
+	struct seen *s = seen[(index * 31 + term) % BUCKETS];
+
+	while (s != NULL && (s->index != index || s->term != term))
+		s = s->next;
+	return s;
+}
+
+static uint64_t
+chain_of(uint64_t before, const struct raft_entry *e)
+{
+	struct bytes data = blob_bytes(e->data);
+	uint64_t head[4] = {before, e->term, e->index, e->type};
+
+	return hash64(
+	    data.data, data.len, hash64(head, sizeof(head), 0x51));
+}
+
+/* An entry behind the last one of l; log matching is checked here. */
+static void
+take_entry(unsigned node, struct log *l, const struct raft_entry *e,
+    bool must_be_known)
+{
+	uint64_t chain;
+	struct seen *s;
+
+	if (e->index == 0 || e->index > l->last + 1) {
+		violate("node %u: gap in the log, index %" PRIu64
+			" after %" PRIu64,
+		    node, e->index, l->last);
+		return;
+	}
+	chain = chain_of(log_at(l, e->index - 1)->chain, e);
+	s = find_seen(e->index, e->term);
+	if (s != NULL && s->chain != chain) {
+		violate("log matching: node %u has another entry %" PRIu64
+			"/%" PRIu64 " or history before it",
+		    node, e->term, e->index);
+		return;
+	}
+	if (s == NULL && must_be_known) {
+		violate("node %u recovered an entry %" PRIu64 "/%" PRIu64
+			" that nobody ever wrote",
+		    node, e->term, e->index);
+		return;
+	}
+	if (s == NULL) {
+		struct bytes data = blob_bytes(e->data);
+		struct seen **bucket =
+		    &seen[(e->index * 31 + e->term) % BUCKETS];
+
+		s = calloc(1, sizeof(*s));
+		assert(s != NULL);
+		*s = (struct seen){.next = *bucket,
+		    .index = e->index,
+		    .term = e->term,
+		    .chain = chain,
+		    .type = (uint8_t)e->type,
+		    .len = data.len};
+		s->data = malloc(data.len + 1);
+		assert(s->data != NULL);
+		if (data.len > 0)
+			memcpy(s->data, data.data, data.len);
+		*bucket = s;
+	}
+	log_put(l, e->index, e->term, chain);
+}
+
+/* ---- the writer's side ---- */
+
+void
+check_raft_submitted(unsigned node, const struct raft_msg *m)
+{
+	struct view *v = &views[node];
+
+	if (m->term != 0 || m->vote != 0 || m->commit != 0) {
+		if (m->term < v->given_term)
+			violate("node %u: term goes back from %" PRIu64
+				" to %" PRIu64,
+			    node, v->given_term, m->term);
+		if (m->term == v->given_term && v->given_vote != 0 &&
+		    m->vote != v->given_vote)
+			violate("node %u voted twice in term %" PRIu64, node,
+			    m->term);
+		v->given_term = m->term;
+		v->given_vote = m->vote;
+	}
+	if (m->entry_count > 0 && v->leads != 0 &&
+	    v->leads == v->given_term && m->entries[0].term == v->leads &&
+	    m->entries[0].index <= v->given.last)
+		violate("leader append-only: node %u replaces index %" PRIu64
+			" as leader of term %" PRIu64,
+		    node, m->entries[0].index, v->leads);
+	for (size_t i = 0; i < m->entry_count; i++) {
+		if (m->entries[i].index <= v->committed)
+			violate("node %u replaces committed index %" PRIu64,
+			    node, m->entries[i].index);
+		take_entry(node, &v->given, &m->entries[i], false);
+	}
+	assert(v->under_way < 1024);
+	v->floor[v->under_way++] =
+	    m->entry_count > 0 ? m->entries[0].index : UINT64_MAX;
+}
+
+void
+check_raft_durable(unsigned node, const struct raft_msg *m)
+{
+	struct view *v = &views[node];
+
+	assert(v->under_way > 0);
+	memmove(v->floor, v->floor + 1,
+	    --v->under_way * sizeof(v->floor[0]));
+	if (m->term != 0) {
+		v->term = m->term;
+		v->vote = m->vote;
+	}
+	for (size_t i = 0; i < m->entry_count; i++)
+		take_entry(node, &v->durable, &m->entries[i], true);
+}
+
+/* ---- a start ---- */
+
+void
+check_raft_recovering(unsigned node)
+{
+	struct view *v = &views[node];
+
+	v->given.last = 0;
+	v->recovering = true;
+}
+
+void
+check_raft_recovered_entry(unsigned node, const struct raft_entry *e)
+{
+	/* The first entries are written before anybody can know them. */
+	take_entry(node, &views[node].given, e, e->term > 1);
+}
+
+/* Recovered: v->given.  Promised: v->durable, but what was under way may have
+ * replaced its end. */
+static void
+check_promises(unsigned node, const struct raft_hard_state *hs)
+{
+	struct view *v = &views[node];
+	uint64_t floor = UINT64_MAX;
+
+	for (size_t i = 0; i < v->under_way; i++)
+		if (v->floor[i] < floor)
+			floor = v->floor[i];
+	if (hs->term < v->term)
+		violate("node %u forgot term %" PRIu64 ", has %" PRIu64, node,
+		    v->term, hs->term);
+	else if (hs->term == v->term && v->vote != 0 && hs->vote != v->vote)
+		violate("node %u forgot its vote in term %" PRIu64, node,
+		    v->term);
+	for (uint64_t i = 1; i <= v->durable.last && i < floor; i++)
+		if (log_at(&v->given, i)->chain !=
+		    log_at(&v->durable, i)->chain) {
+			violate("node %u forgot entry %" PRIu64 "/%" PRIu64
+				" that it had reported as durable",
+			    node, log_at(&v->durable, i)->term, i);
+			return;
+		}
+}
+
+void
+check_raft_recovered(unsigned node, const struct raft_hard_state *hs)
+{
+	struct view *v = &views[node];
+	static const struct raft_hard_state none;
+
+	if (!sim.violated)
+		check_promises(node, hs != NULL ? hs : &none);
+	v->under_way = 0;
+	v->durable.last = 0;
+	for (uint64_t i = 1; i <= v->given.last; i++)
+		log_put(&v->durable, i, v->given.v[i - 1].term,
+		    v->given.v[i - 1].chain);
+	v->term = v->given_term = hs != NULL ? hs->term : 0;
+	v->vote = v->given_vote = hs != NULL ? hs->vote : 0;
+	v->committed = 0;
+	v->leads = 0;
+	v->recovering = false;
+}
+
+void
+check_raft_died(unsigned node)
+{
+	views[node].leads = 0;
+}
+
+/* The first entries of a log are written in store_open(), not by the writer:
+ * they are looked at when the node first runs. */
+static void
+take_bootstrap(struct proc *p)
+{
+	struct view *v = &views[p->node];
+	struct raft_entry *e;
+	size_t count;
+
+	if (v->given.last > 0 || rlog_last(p->rd->rlog) == 0)
+		return;
+	if (rlog_entries(p->rd->rlog, 1, rlog_last(p->rd->rlog) + 1,
+	        UINT64_MAX, &e, &count) != RAFT_OK)
+		return;
+	for (size_t i = 0; i < count && !sim.violated; i++) {
+		take_entry(p->node, &v->given, &e[i], false);
+		take_entry(p->node, &v->durable, &e[i], false);
+	}
+	raft_entries_free(e, count);
+	v->term = v->given_term = 1;
+}
+
+/* ---- after a turn ---- */
+
+static void
+check_completeness(unsigned node, uint64_t term)
+{
+	const struct view *v = &views[node];
+
+	for (uint64_t i = committed_count; i > 0; i--) {
+		const struct committed *c = &committed[i - 1];
+
+		if (c->in_term >= term)
+			continue;
+		if (log_at(&v->given, i)->chain != c->chain)
+			violate("leader completeness: node %u leads term "
+				"%" PRIu64 " without %" PRIu64 "/%" PRIu64,
+			    node, term, c->term, i);
+		return; /* the chain speaks for those before */
+	}
+}
+
+static void
+note_leader(unsigned node, uint64_t term)
+{
+	for (size_t i = leader_count; i-- > 0;)
+		if (leaders[i].term == term) {
+			if (leaders[i].node != node)
+				violate("election safety: nodes %u and %u "
+					"both lead term %" PRIu64,
+				    leaders[i].node, node, term);
+			return;
+		}
+	if (leader_count == leader_cap) {
+		leader_cap = leader_cap == 0 ? 64 : leader_cap * 2;
+		leaders = realloc(leaders, leader_cap * sizeof(leaders[0]));
+		assert(leaders != NULL);
+	}
+	leaders[leader_count++] = (struct leader){term, node};
+	sim.leaders++;
+	check_completeness(node, term);
+}
+
+static void
+check_quorum(uint64_t index, uint64_t chain)
+{
+	unsigned have = 0;
+
+	if (sim.faults[FAULT_CONF] > 0)
+		return; /* who is the quorum? */
+	for (unsigned i = 1; i <= sim.opt.nodes; i++)
+		if (log_at(&views[i].durable, index)->chain == chain)
+			have++;
+	if (have * 2 <= sim.opt.nodes)
+		violate("index %" PRIu64 " is committed and durable on %u of "
+			"%u nodes only",
+		    index, have, sim.opt.nodes);
+}
+
+static void
+first_commit(unsigned node, uint64_t index, uint64_t in_term)
+{
+	const struct line *line = log_at(&views[node].given, index);
+
+	if (committed_count == committed_cap) {
+		committed_cap = committed_cap == 0 ? 1024 : committed_cap * 2;
+		committed =
+		    realloc(committed, committed_cap * sizeof(committed[0]));
+		assert(committed != NULL);
+	}
+	committed[committed_count++] = (struct committed){.term = line->term,
+	    .chain = line->chain,
+	    .in_term = in_term,
+	    .entry = find_seen(index, line->term)};
+	sim.commits++;
+	check_quorum(index, line->chain);
+}
+
+static void
+check_commit(unsigned node, uint64_t commit, uint64_t term)
+{
+	struct view *v = &views[node];
+
+	if (commit < v->committed)
+		violate("node %u: commit index goes back from %" PRIu64
+			" to %" PRIu64,
+		    node, v->committed, commit);
+	if (commit > v->given.last) {
+		violate("node %u: commit index %" PRIu64
+			" is beyond its log, last %" PRIu64,
+		    node, commit, v->given.last);
+		return;
+	}
+	for (uint64_t i = v->committed + 1; i <= commit; i++) {
+		if (i > committed_count)
+			first_commit(node, i, term);
+		else if (log_at(&v->given, i)->chain !=
+		    committed[i - 1].chain) {
+			violate("state machine safety: node %u has committed "
+				"%" PRIu64 "/%" PRIu64
+				", another node %" PRIu64 "/%" PRIu64,
+			    node, log_at(&v->given, i)->term, i,
+			    committed[i - 1].term, i);
+			return;
+		}
+	}
+	v->committed = commit;
+}
+
+void
+check_raft_turn(struct proc *p)
+{
+	const struct raft *r = p->rd->raft;
+	struct view *v = &views[p->node];
+	uint64_t term;
+
+	if (r == NULL || sim.violated || p->rd->writer == NULL)
+		return;
+	take_bootstrap(p);
+	term = raft_term(r);
+	if (raft_role(r) == RAFT_LEADER) {
+		v->leads = term;
+		note_leader(p->node, term);
+	} else {
+		v->leads = 0;
+	}
+	check_commit(p->node, raft_commit(r), term);
+	trace_mix(term << 32 ^ raft_commit(r));
+	if (!sim.violated)
+		model_advance();
+}
+
+unsigned
+check_raft_leader(void)
+{
+	uint64_t best = 0;
+	unsigned node = 0;
+
+	for (unsigned i = 1; i <= sim.opt.nodes; i++)
+		if (sim.nodes[i].procs[ROLE_RAFTD].alive &&
+		    views[i].leads > best) {
+			best = views[i].leads;
+			node = i;
+		}
+	return node;
+}
+
+void
+check_raft_reset(void)
+{
+	for (unsigned i = 0; i <= SIM_NODES_MAX; i++) {
+		free(views[i].given.v);
+		free(views[i].durable.v);
+	}
+	memset(views, 0, sizeof(views));
+	for (size_t i = 0; i < BUCKETS; i++) {
+		struct seen *s;
+
+		while ((s = seen[i]) != NULL) {
+			seen[i] = s->next;
+			free(s->data);
+			free(s);
+		}
+	}
+	free(leaders);
+	leaders = NULL;
+	leader_count = leader_cap = 0;
+	free(committed);
+	committed = NULL;
+	committed_count = committed_cap = 0;
+}

@@ -1,0 +1,156 @@
+/* Under raftd's writer, which is the real one: its thread is a coroutine, its
+ * eventfd a wake-up.  And between raftd and its WAL and writer, where the
+ * checkers listen.  The build renames what those objects call (sim.mk). */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "raftd/writer.h"
+#include "tests/sim/sim.h"
+
+int sim_pthread_create(pthread_t *thread, const pthread_attr_t *attr,
+    void *(*fn)(void *), void *arg);
+int sim_pthread_join(pthread_t thread, void **result);
+int sim_cond_wait(pthread_cond_t *c, pthread_mutex_t *m);
+int sim_cond_signal(pthread_cond_t *c);
+int sim_sigmask(int how, const sigset_t *set, sigset_t *before);
+int sim_eventfd(unsigned count, int flags);
+int sim_close(int fd);
+ssize_t sim_read(int fd, void *data, size_t bytes);
+ssize_t sim_write(int fd, const void *data, size_t bytes);
+enum err sim_wal_open(struct wal **wp, const struct wal_disk *d,
+    struct wal_recovered *rec,
+    void (*on_entry)(
+        void *arg, const struct raft_entry *e, struct wal_position at),
+    void *arg);
+void sim_writer_submit(struct writer *wr, struct writer_job **job);
+struct writer_job *sim_writer_done(struct writer *wr);
+
+int
+sim_pthread_create(pthread_t *thread, const pthread_attr_t *attr,
+    void *(*fn)(void *), void *arg)
+{
+	(void)attr;
+	*thread = 0;
+	thread_start(sim.current, fn, arg);
+	return 0;
+}
+
+int
+sim_pthread_join(pthread_t thread, void **result)
+{
+	(void)thread, (void)result;
+	thread_join(sim.current);
+	return 0;
+}
+
+int
+sim_cond_wait(pthread_cond_t *c, pthread_mutex_t *m)
+{
+	(void)c;
+	(void)pthread_mutex_unlock(m);
+	thread_wait(sim.current);
+	(void)pthread_mutex_lock(m);
+	return 0;
+}
+
+int
+sim_cond_signal(pthread_cond_t *c)
+{
+	(void)c;
+	thread_signal(sim.current);
+	return 0;
+}
+
+int
+sim_sigmask(int how, const sigset_t *set, sigset_t *before)
+{
+	(void)how, (void)set, (void)before;
+	return 0;
+}
+
+int
+sim_eventfd(unsigned count, int flags)
+{
+	(void)count, (void)flags;
+	return 4;
+}
+
+int
+sim_close(int fd)
+{
+	(void)fd;
+	return 0;
+}
+
+ssize_t
+sim_read(int fd, void *data, size_t bytes)
+{
+	(void)fd, (void)data;
+	return (ssize_t)bytes;
+}
+
+ssize_t
+sim_write(int fd, const void *data, size_t bytes)
+{
+	(void)fd, (void)data;
+	proc_wake(sim.current);
+	return (ssize_t)bytes;
+}
+
+/* ---- the checkers' ears ---- */
+
+struct listener_of_entries {
+	void (*on_entry)(
+	    void *arg, const struct raft_entry *e, struct wal_position at);
+	void *arg;
+};
+
+static void
+entry_recovered(void *arg, const struct raft_entry *e, struct wal_position at)
+{
+	struct listener_of_entries *l = arg;
+
+	check_raft_recovered_entry(sim.current->node, e);
+	l->on_entry(l->arg, e, at);
+}
+
+enum err
+sim_wal_open(struct wal **wp, const struct wal_disk *d,
+    struct wal_recovered *rec,
+    void (*on_entry)(
+        void *arg, const struct raft_entry *e, struct wal_position at),
+    void *arg)
+{
+	struct listener_of_entries l = {on_entry, arg};
+	enum err e;
+
+	check_raft_recovering(sim.current->node);
+	e = wal_open(wp, d, rec, entry_recovered, &l);
+	if (e != ERR_OK) {
+		trace("wal does not open err=%d", (int)e);
+		return e;
+	}
+	wal_set_limits(*wp, sim.segment_bytes, sim.prefill_bytes);
+	check_raft_recovered(
+	    sim.current->node, rec->fresh ? NULL : &rec->hard_state);
+	return ERR_OK;
+}
+
+void
+sim_writer_submit(struct writer *wr, struct writer_job **job)
+{
+	check_raft_submitted(sim.current->node, &(*job)->append);
+	writer_submit(wr, job);
+}
+
+struct writer_job *
+sim_writer_done(struct writer *wr)
+{
+	struct writer_job *job = writer_done(wr);
+
+	if (job != NULL)
+		check_raft_durable(sim.current->node, &job->append);
+	return job;
+}

@@ -1,0 +1,514 @@
+/* The contract of engine.h, held by every engine. */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "kvd/engine.h"
+
+struct fixture {
+	const struct engine_ops *ops;
+	struct engine *engine;
+	char dir[64];
+};
+
+static int
+setup(void **state)
+{
+	struct fixture *f = mem_zalloc(1, sizeof *f);
+
+	f->ops = engine_find(*state);
+	assert_non_null(f->ops);
+	(void)snprintf(f->dir, sizeof f->dir, "/tmp/test_engine.XXXXXX");
+	assert_non_null(mkdtemp(f->dir));
+	assert_int_equal(f->ops->open(&f->engine, f->dir), ERR_OK);
+	*state = f;
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	struct fixture *f = *state;
+	char command[128];
+
+	f->ops->close(f->engine);
+	(void)snprintf(command, sizeof command, "rm -rf '%s'", f->dir);
+	assert_int_equal(system(command), 0);
+	mem_free(f);
+	return 0;
+}
+
+static void
+put(struct fixture *f, const char *name, const char *record)
+{
+	const struct engine_write w = {
+	    .name = bytes_of_str(name), .record = bytes_of_str(record)};
+
+	assert_int_equal(f->ops->write(f->engine, &w, 1), ERR_OK);
+}
+
+static void
+drop(struct fixture *f, const char *name)
+{
+	const struct engine_write w = {
+	    .name = bytes_of_str(name), .remove = true};
+
+	assert_int_equal(f->ops->write(f->engine, &w, 1), ERR_OK);
+}
+
+/* record NULL: must not be there. */
+static void
+expect(struct fixture *f, const char *name, const char *record)
+{
+	struct bytes found;
+	enum err rc = f->ops->get(f->engine, bytes_of_str(name), &found);
+
+	if (record == NULL) {
+		assert_int_equal(rc, ERR_NOT_FOUND);
+		return;
+	}
+	assert_int_equal(rc, ERR_OK);
+	assert_true(bytes_equal(found, bytes_of_str(record)));
+}
+
+static struct engine_iter *
+scan(struct fixture *f, const char *prefix, const char *from)
+{
+	struct engine_iter *i;
+
+	assert_int_equal(f->ops->scan(f->engine, bytes_of_str(prefix),
+			     bytes_of_str(from), &i),
+	    ERR_OK);
+	return i;
+}
+
+/* All that is left of a scan, as "name=record ...", then closed. */
+static void
+expect_scan(struct fixture *f, struct engine_iter *i, const char *wanted)
+{
+	struct bytes name, record;
+	struct buf out = {0};
+	enum err rc;
+
+	while ((rc = f->ops->scan_next(i, &name, &record)) == ERR_OK) {
+		buf_append(&out, name.data, name.len);
+		buf_append(&out, "=", 1);
+		buf_append(&out, record.data, record.len);
+		buf_append(&out, " ", 1);
+	}
+	assert_int_equal(rc, ERR_NOT_FOUND);
+	f->ops->scan_close(i);
+	buf_append(&out, "", 1);
+	assert_string_equal((char *)out.data, wanted);
+	buf_free(&out);
+}
+
+static void
+what_is_written_is_there_and_an_absent_name_is_not_found(void **state)
+{
+	struct fixture *f = *state;
+
+	expect(f, "a", NULL);
+	put(f, "a", "1");
+	put(f, "b", "");
+	expect(f, "a", "1");
+	expect(f, "b", "");
+	expect(f, "ab", NULL);
+	put(f, "a", "another record");
+	expect(f, "a", "another record");
+	drop(f, "a");
+	expect(f, "a", NULL);
+}
+
+static void
+removing_an_absent_name_is_no_error(void **state)
+{
+	struct fixture *f = *state;
+
+	drop(f, "a");
+	put(f, "b", "1");
+	drop(f, "a");
+	expect(f, "b", "1");
+}
+
+static void
+a_batch_puts_and_removes_in_one_step(void **state)
+{
+	struct fixture *f = *state;
+	const struct engine_write w[] = {
+	    {.name = bytes_of_str("z"), .record = bytes_of_str("26")},
+	    {.name = bytes_of_str("b"), .remove = true},
+	    {.name = bytes_of_str("a"), .record = bytes_of_str("1")},
+	    {.name = bytes_of_str("c"), .record = bytes_of_str("new")},
+	};
+
+	put(f, "b", "2");
+	put(f, "c", "old");
+	assert_int_equal(f->ops->write(f->engine, w, 4), ERR_OK);
+	expect_scan(f, scan(f, "", ""), "a=1 c=new z=26 ");
+	assert_int_equal(f->ops->write(f->engine, w, 0), ERR_OK);
+}
+
+static void
+a_scan_has_the_names_of_a_prefix_in_order_of_bytes(void **state)
+{
+	struct fixture *f = *state;
+
+	put(f, "k\xff", "last");
+	put(f, "k", "first");
+	put(f, "kb", "2");
+	put(f, "kab", "1");
+	put(f, "k\x01", "low");
+	put(f, "j", "before");
+	put(f, "l", "behind");
+	expect_scan(
+	    f, scan(f, "k", "k"), "k=first k\x01=low kab=1 kb=2 k\xff=last ");
+	expect_scan(
+	    f, scan(f, "k", ""), "k=first k\x01=low kab=1 kb=2 k\xff=last ");
+	expect_scan(f, scan(f, "k", "kac"), "kb=2 k\xff=last ");
+	expect_scan(f, scan(f, "k", "l"), "");
+	expect_scan(f, scan(f, "m", ""), "");
+	expect_scan(f, scan(f, "k\xff", ""), "k\xff=last ");
+}
+
+static void
+a_scan_does_not_see_later_writes(void **state)
+{
+	struct fixture *f = *state;
+	struct engine_iter *i, *late;
+	struct bytes name, record;
+
+	put(f, "a", "1");
+	put(f, "b", "2");
+	put(f, "c", "3");
+	i = scan(f, "", "");
+	assert_int_equal(f->ops->scan_next(i, &name, &record), ERR_OK);
+	put(f, "b", "changed");
+	drop(f, "c");
+	put(f, "d", "4");
+	late = scan(f, "", "");
+	drop(f, "a");
+	expect_scan(f, i, "b=2 c=3 ");
+	expect_scan(f, late, "a=1 b=changed d=4 ");
+}
+
+/* A record that says its name and its generation. */
+static struct bytes
+numbered(unsigned n, unsigned generation, char *name, char *record)
+{
+	(void)snprintf(name, 16, "n%08u", n);
+	(void)snprintf(record, 32, "%s/%u", name, generation);
+	return bytes_of_str(name);
+}
+
+#define MANY 20000u
+
+static void
+write_many(struct fixture *f, unsigned generation, unsigned step, bool remove)
+{
+	struct engine_write w[100];
+	char names[100][16], records[100][32];
+	size_t n = 0;
+
+	for (unsigned i = 0; i < MANY; i += step) {
+		const unsigned at = (i * 7919u) % MANY; /* not in order */
+
+		w[n].name = numbered(at, generation, names[n], records[n]);
+		w[n].record = bytes_of_str(records[n]);
+		w[n].remove = remove;
+		if (++n == 100) {
+			assert_int_equal(
+			    f->ops->write(f->engine, w, n), ERR_OK);
+			n = 0;
+		}
+	}
+	assert_int_equal(f->ops->write(f->engine, w, n), ERR_OK);
+}
+
+static void
+a_large_scan_stays_what_it_was_while_all_is_overwritten(void **state)
+{
+	struct fixture *f = *state;
+	struct bytes name, record;
+	struct engine_iter *i;
+	char n[16], r[32];
+
+	write_many(f, 1, 1, false);
+	i = scan(f, "n", "n");
+	write_many(f, 2, 1, false);
+	write_many(f, 3, 2, true);
+	for (unsigned at = 0; at < MANY; at++) {
+		assert_int_equal(f->ops->scan_next(i, &name, &record), ERR_OK);
+		assert_true(bytes_equal(name, numbered(at, 1, n, r)));
+		assert_true(bytes_equal(record, bytes_of_str(r)));
+		if (at == MANY / 2)
+			write_many(f, 4, 3, false);
+	}
+	assert_int_equal(f->ops->scan_next(i, &name, &record), ERR_NOT_FOUND);
+	f->ops->scan_close(i);
+}
+
+/* Against a plain array; removals make nodes small and merge them. */
+static void
+random_writes_give_what_a_plain_array_gives(void **state)
+{
+	enum { NAMES = 3000, ROUNDS = 400 };
+	static unsigned model[NAMES]; /* generation, 0: absent */
+	struct fixture *f = *state;
+	struct bytes name, record;
+	struct engine_iter *i;
+	unsigned seed = 12345;
+	char n[16], r[32];
+
+	memset(model, 0, sizeof model);
+	for (unsigned round = 1; round <= ROUNDS; round++) {
+		struct engine_write w[40];
+		char names[40][16], records[40][32];
+		const bool shrink = (round / 60) % 2 == 1;
+		const unsigned base = (unsigned)rand_r(&seed) % NAMES;
+
+		for (unsigned j = 0; j < 40; j++) {
+			const unsigned at = (base + j * 37u) % NAMES;
+
+			w[j].name = numbered(at, round, names[j], records[j]);
+			w[j].record = bytes_of_str(records[j]);
+			w[j].remove =
+			    (unsigned)rand_r(&seed) % 10 < (shrink ? 9u : 2u);
+			model[at] = w[j].remove ? 0 : round;
+		}
+		assert_int_equal(f->ops->write(f->engine, w, 40), ERR_OK);
+		if (round % 50 != 0)
+			continue;
+		i = scan(f, "n", "n");
+		for (unsigned at = 0; at < NAMES; at++) {
+			enum err rc;
+
+			(void)numbered(at, model[at], n, r);
+			rc = f->ops->get(f->engine, bytes_of_str(n), &record);
+			assert_int_equal(
+			    rc, model[at] == 0 ? ERR_NOT_FOUND : ERR_OK);
+			if (model[at] == 0)
+				continue;
+			assert_true(bytes_equal(record, bytes_of_str(r)));
+			assert_int_equal(
+			    f->ops->scan_next(i, &name, &record), ERR_OK);
+			assert_true(bytes_equal(name, bytes_of_str(n)));
+			assert_true(bytes_equal(record, bytes_of_str(r)));
+		}
+		assert_int_equal(
+		    f->ops->scan_next(i, &name, &record), ERR_NOT_FOUND);
+		f->ops->scan_close(i);
+	}
+}
+
+static void
+all_can_be_removed_and_put_again(void **state)
+{
+	struct fixture *f = *state;
+	struct engine_iter *i;
+
+	write_many(f, 1, 1, false);
+	i = scan(f, "n00000007", "");
+	write_many(f, 1, 1, true);
+	expect_scan(f, scan(f, "", ""), "");
+	expect_scan(f, i, "n00000007=n00000007/1 ");
+	put(f, "a", "1");
+	expect_scan(f, scan(f, "", ""), "a=1 ");
+}
+
+static void
+records_beyond_a_mebibyte_and_names_of_511_bytes_are_accepted(void **state)
+{
+	struct fixture *f = *state;
+	const size_t len = ((size_t)1 << 20) + 100;
+	uint8_t *data = mem_alloc(len);
+	uint8_t name[ENGINE_NAME_BYTES_MAX];
+	struct engine_write w = {
+	    .name = bytes_of(name, sizeof name), .record = bytes_of(data, len)};
+	struct bytes found;
+
+	memset(name, 0xfe, sizeof name);
+	for (size_t i = 0; i < len; i++)
+		data[i] = (uint8_t)(i * 31 + i / 256);
+	for (unsigned round = 0; round < 8; round++) {
+		name[510] = (uint8_t)round;
+		assert_int_equal(f->ops->write(f->engine, &w, 1), ERR_OK);
+	}
+	for (unsigned round = 0; round < 8; round++) {
+		name[510] = (uint8_t)round;
+		assert_int_equal(
+		    f->ops->get(f->engine, w.name, &found), ERR_OK);
+		assert_true(bytes_equal(found, w.record));
+	}
+	mem_free(data);
+}
+
+static void
+a_store_that_was_closed_opens_with_all_that_was_written(void **state)
+{
+	struct fixture *f = *state;
+
+	put(f, "a", "1");
+	put(f, "b", "2");
+	assert_int_equal(f->ops->sync(f->engine), ERR_OK);
+	drop(f, "b");
+	put(f, "c", "3");
+	f->ops->close(f->engine);
+	assert_int_equal(f->ops->open(&f->engine, f->dir), ERR_OK);
+	expect_scan(f, scan(f, "", ""), f->ops->durable ? "a=1 c=3 " : "");
+}
+
+/* Batches of one counter under many names, until killed; tells how far it
+ * came through the pipe. */
+static void
+count_until_killed(struct fixture *f, unsigned from, int out)
+{
+	char names[20][16], text[32];
+	struct engine_write w[20];
+
+	for (unsigned n = from;; n++) {
+		(void)snprintf(text, sizeof text, "%u", n);
+		for (unsigned i = 0; i < 20; i++) {
+			/* Two of three names are overwritten for ever. */
+			(void)snprintf(names[i], sizeof names[i], "c%u",
+			    i % 3 == 0 ? i : i + 20 * (n % 50));
+			w[i].name = bytes_of_str(names[i]);
+			w[i].record = bytes_of_str(text);
+			w[i].remove = false;
+		}
+		if (f->ops->write(f->engine, w, 20) != ERR_OK)
+			_exit(1);
+		if (n % 64 == 0)
+			(void)f->ops->sync(f->engine);
+		if (write(out, &n, sizeof n) != sizeof n)
+			_exit(1);
+	}
+}
+
+/* All batches that were acknowledged, and each as a whole or not at all. */
+static unsigned
+check_count(struct fixture *f, unsigned acknowledged)
+{
+	unsigned last = 0;
+	struct bytes found;
+	char name[16];
+
+	for (unsigned i = 0; i < 20; i += 3) {
+		char text[32] = "";
+
+		(void)snprintf(name, sizeof name, "c%u", i);
+		assert_int_equal(
+		    f->ops->get(f->engine, bytes_of_str(name), &found), ERR_OK);
+		assert_true(found.len < sizeof text);
+		memcpy(text, found.data, found.len);
+		if (i == 0)
+			last = (unsigned)strtoul(text, NULL, 10);
+		assert_int_equal((unsigned)strtoul(text, NULL, 10), last);
+	}
+	for (unsigned i = 1; i < 20; i++) {
+		char text[32];
+
+		if (i % 3 == 0)
+			continue;
+		(void)snprintf(name, sizeof name, "c%u", i + 20 * (last % 50));
+		(void)snprintf(text, sizeof text, "%u", last);
+		expect(f, name, text);
+	}
+	assert_true(last >= acknowledged);
+	return last;
+}
+
+static void
+sigkill_amid_writes_loses_nothing_and_tears_nothing(void **state)
+{
+	struct fixture *f = *state;
+	unsigned next = 1;
+
+	if (!f->ops->durable)
+		skip();
+	f->ops->close(f->engine);
+	f->engine = NULL;
+	for (unsigned round = 0; round < 6; round++) {
+		unsigned seen = 0;
+		int fds[2], status;
+		pid_t pid;
+
+		assert_int_equal(pipe(fds), 0);
+		pid = fork();
+		assert_true(pid >= 0);
+		if (pid == 0) {
+			close(fds[0]);
+			if (f->ops->open(&f->engine, f->dir) != ERR_OK)
+				_exit(1);
+			count_until_killed(f, next, fds[1]);
+		}
+		close(fds[1]);
+		for (unsigned i = 0; i < 100 + 77 * round; i++)
+			assert_int_equal(
+			    read(fds[0], &seen, sizeof seen), sizeof seen);
+		assert_int_equal(kill(pid, SIGKILL), 0);
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFSIGNALED(status));
+		while (read(fds[0], &next, sizeof next) == sizeof next)
+			seen = next;
+		close(fds[0]);
+		assert_int_equal(f->ops->open(&f->engine, f->dir), ERR_OK);
+		next = check_count(f, seen) + 1;
+		f->ops->close(f->engine);
+		f->engine = NULL;
+	}
+	assert_int_equal(f->ops->open(&f->engine, f->dir), ERR_OK);
+}
+
+static void
+engines_are_found_by_name(void **state)
+{
+	(void)state;
+	assert_ptr_equal(engine_find("lmdb"), &engine_lmdb);
+	assert_ptr_equal(engine_find("memory"), &engine_memory);
+	assert_null(engine_find("LMDB"));
+	assert_null(engine_find(""));
+	assert_string_equal(engine_names(), "memory, lmdb, leveldb");
+}
+
+#define ON(test, engine)                                                       \
+	{                                                                      \
+		.name = #test " [" engine "]", .test_func = test,              \
+		.setup_func = setup, .teardown_func = teardown,                \
+		.initial_state = (void *)(uintptr_t)engine                     \
+	}
+#define EACH(test) ON(test, "memory"), ON(test, "lmdb"), ON(test, "leveldb")
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    /* First: it forks, and LevelDB starts a thread. */
+	    EACH(sigkill_amid_writes_loses_nothing_and_tears_nothing),
+	    EACH(what_is_written_is_there_and_an_absent_name_is_not_found),
+	    EACH(removing_an_absent_name_is_no_error),
+	    EACH(a_batch_puts_and_removes_in_one_step),
+	    EACH(a_scan_has_the_names_of_a_prefix_in_order_of_bytes),
+	    EACH(a_scan_does_not_see_later_writes),
+	    EACH(a_large_scan_stays_what_it_was_while_all_is_overwritten),
+	    EACH(random_writes_give_what_a_plain_array_gives),
+	    EACH(all_can_be_removed_and_put_again),
+	    EACH(records_beyond_a_mebibyte_and_names_of_511_bytes_are_accepted),
+	    EACH(a_store_that_was_closed_opens_with_all_that_was_written),
+	    cmocka_unit_test(engines_are_found_by_name),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
