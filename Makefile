@@ -7,7 +7,7 @@
 #   make lint       clang-format, clang's warnings, cppcheck
 #   make install    PREFIX=/usr/local DESTDIR=
 #
-# SAN=1 builds with AddressSanitizer and UndefinedBehaviorSanitizer into
+# V=1 shows the commands.  SAN=1 builds with AddressSanitizer and UndefinedBehaviorSanitizer into
 # build/san; CC=clang builds into build/clang.
 
 CC      ?= gcc
@@ -15,6 +15,7 @@ ifeq ($(origin CC),default)
 CC      := gcc
 endif
 PREFIX  ?= /usr/local
+Q       := $(if $(V),,@)
 DESTDIR ?=
 PYTHON  ?= /usr/bin/python3
 
@@ -74,13 +75,15 @@ programs: $(PROGRAMS:%=$(BIN)/%)
 define PROGRAM_RULE
 $$(BIN)/$(1): $$(SRC_$(1):%.c=$$(O)/%.o)
 	@mkdir -p $$(@D)
-	$$(CC) $$(ALL_LDFLAGS) -o $$@ $$^ $$(LIB_$(1))
+	@echo "  LD    $$@"
+	$$(Q)$$(CC) $$(ALL_LDFLAGS) -o $$@ $$^ $$(LIB_$(1))
 endef
 $(foreach p,$(PROGRAMS),$(eval $(call PROGRAM_RULE,$(p))))
 
 $(O)/%.o: %.c $(O)/flags
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	@echo "  CC    $@"
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 # Rebuild when compiler or flags change.
 $(O)/flags: FORCE
@@ -98,7 +101,8 @@ UNITS := $(patsubst tests/unit/test_%.c,%,$(wildcard tests/unit/test_*.c))
 
 define UNIT_RULE
 $$(O)/tests/unit/$(1): $$(patsubst %.c,$$(O)/%.o,tests/unit/test_$(1).c $$(UNIT_$(1)))
-	$$(CC) $$(ALL_LDFLAGS) -o $$@ $$^ -lcmocka $$(UNIT_LIBS_$(1))
+	@echo "  LD    $$@"
+	$$(Q)$$(CC) $$(ALL_LDFLAGS) -o $$@ $$^ -lcmocka $$(UNIT_LIBS_$(1))
 endef
 $(foreach u,$(UNITS),$(eval $(call UNIT_RULE,$(u))))
 

@@ -40,7 +40,7 @@ struct cmd {
 	uint8_t when;      /* enum cmd_if; if it does not hold: PRECONDITION */
 	uint64_t if_revision; /* on the wire only for CMD_IF_REVISION */
 	struct bytes key;  /* 1..KEY_BYTES_MAX */
-	struct bytes value; /* on the wire only for CMD_PUT; ..VALUE_BYTES_MAX */
+	struct bytes value; /* on the wire for CMD_PUT; ..VALUE_BYTES_MAX */
 };
 
 /* Decoding checks every range above. */

@@ -48,7 +48,7 @@ enum err {
 #undef ERR_ENUM
 };
 
-const char *err_word(enum err e);  /* "no_leader"; "unknown" for other numbers */
+const char *err_word(enum err e);  /* "no_leader"; "unknown" for others */
 const char *err_title(enum err e); /* the sentence of the table */
 int err_http(enum err e);          /* HTTP status; 500 for other numbers */
 enum err err_from_u8(unsigned nr); /* ERR_MALFORMED for other numbers */

@@ -28,7 +28,7 @@ enum msg_process { MSG_ANY = 0, MSG_HTTPD = 1, MSG_RAFTD = 2, MSG_KVD = 3 };
 	X(READ, 4, HTTPD, RAFTD)         /* readC: needs a read index */       \
 	X(REFUSE, 5, RAFTD, HTTPD)       /* errorC: was not proposed */        \
 	X(COMMIT, 6, RAFTD, KVD)         /* commitC: entries, no gap */        \
-	X(COMMIT_READ, 7, RAFTD, KVD)    /* commitC: a READ in its place */     \
+	X(COMMIT_READ, 7, RAFTD, KVD)    /* commitC: a READ in its place */    \
 	X(APPLIED, 8, KVD, RAFTD)        /* commitC, back: progress */         \
 	X(REPLY, 9, KVD, HTTPD)          /* replyC: results */                 \
 	X(STALE_READ, 10, HTTPD, KVD)    /* replyC, back: from local state */  \

@@ -90,23 +90,28 @@ feed_close(struct feed *f)
 
 /* A store of other data than this log's is left alone, never overwritten. */
 static enum err
-check_kvd(const struct feed *f, const struct msg_hello *h)
+check_kvd(const struct feed *f, struct link *l, const struct msg_hello *h)
 {
 	const struct wal_identity *id = &f->rd->identity;
 
 	if ((h->cluster != 0 && h->cluster != id->cluster) ||
 	    (h->node != 0 && h->node != id->node)) {
-		log_errorx("kvd has the data of another node or cluster; start "
-			   "it with this node's --data-dir cluster=%016" PRIx64
-			   " node=%" PRIu64 " theirs=%016" PRIx64 "/%" PRIu64,
-		    id->cluster, id->node, h->cluster, h->node);
+		if (link_may_complain(l))
+			log_errorx(
+			    "kvd has the data of another node or cluster; "
+			    "start "
+			    "it with this node's --data-dir cluster=%016" PRIx64
+			    " node=%" PRIu64 " theirs=%016" PRIx64 "/%" PRIu64,
+			    id->cluster, id->node, h->cluster, h->node);
 		return ERR_FOREIGN;
 	}
 	if (h->applied > rlog_last(f->rd->rlog)) {
-		log_errorx("kvd is ahead of the log; the log was lost or is "
-			   "older: remove kvd's directory and it is rebuilt "
-			   "applied=%" PRIu64 " last=%" PRIu64,
-		    h->applied, rlog_last(f->rd->rlog));
+		if (link_may_complain(l))
+			log_errorx(
+			    "kvd is ahead of the log; the log was lost or is "
+			    "older: remove kvd's directory and it is rebuilt "
+			    "applied=%" PRIu64 " last=%" PRIu64,
+			    h->applied, rlog_last(f->rd->rlog));
 		return ERR_FOREIGN;
 	}
 	return ERR_OK;
@@ -115,7 +120,7 @@ check_kvd(const struct feed *f, const struct msg_hello *h)
 enum err
 feed_up(struct feed *f, struct link *l, const struct msg_hello *h)
 {
-	enum err err = check_kvd(f, h);
+	enum err err = check_kvd(f, l, h);
 
 	if (err != ERR_OK)
 		return err;

@@ -16,11 +16,11 @@ static void
 on_tick(void *arg, struct mono now)
 {
 	struct raftd *rd = arg;
-	struct mono next = mono_add_ms(rd->tick.at, rd->opt.heartbeat_ms);
 
-	if (mono_reached(next, now))
-		next = mono_add_ms(now, rd->opt.heartbeat_ms);
-	loop_timer_set(&rd->tick, next);
+	rd->tick_at = mono_add_ms(rd->tick_at, rd->opt.heartbeat_ms);
+	if (mono_reached(rd->tick_at, now))
+		rd->tick_at = mono_add_ms(now, rd->opt.heartbeat_ms);
+	loop_timer_set(&rd->tick, rd->tick_at);
 	raft_tick(rd->raft);
 }
 
@@ -39,8 +39,8 @@ raftd_start(struct raftd *rd)
 	if ((rc = front_open(rd)) != 0 || (rc = peers_open(rd)) != 0)
 		return rc;
 	loop_timer_init(rd->loop, &rd->tick, on_tick, rd);
-	loop_timer_set(
-	    &rd->tick, mono_add_ms(mono_now(), rd->opt.heartbeat_ms));
+	rd->tick_at = mono_add_ms(mono_now(), rd->opt.heartbeat_ms);
+	loop_timer_set(&rd->tick, rd->tick_at);
 	/* Alone there is nobody to wait for. */
 	if (rd->conf.state.voters.count == 1 &&
 	    rd->conf.state.voters.id[0] == rd->opt.id)

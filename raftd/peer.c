@@ -31,13 +31,7 @@ struct peers {
 	struct raftd *rd;
 	struct peer *list;
 	struct loop_timer campaign;
-	/* Who was refused last, and when it was logged: a stranger dials again
-	 * and again, and gets one line a minute. */
-	uint64_t refused_cluster, refused_node;
-	struct mono refused_at;
 };
-
-#define REFUSED_LOG_MS 60000u
 
 static struct peer *
 peer_find(const struct peers *ps, uint64_t id)
@@ -57,27 +51,12 @@ fill_hello(const struct raftd *rd, struct msg_hello *mine)
 	mine->incarnation = rd->identity.incarnation;
 }
 
-/* Is it time to log that this one was refused? */
-static bool
-refusal_is_news(struct peers *ps, const struct msg_hello *theirs)
-{
-	struct mono now = mono_now();
-
-	if (ps->refused_at.ns != 0 && ps->refused_cluster == theirs->cluster &&
-	    ps->refused_node == theirs->node &&
-	    mono_ms_since(ps->refused_at, now) < REFUSED_LOG_MS)
-		return false;
-	ps->refused_cluster = theirs->cluster;
-	ps->refused_node = theirs->node;
-	ps->refused_at = now;
-	return true;
-}
-
 static enum err
-check_hello(const struct raftd *rd, const struct msg_hello *theirs)
+check_hello(
+    const struct raftd *rd, struct link *l, const struct msg_hello *theirs)
 {
 	if (theirs->cluster != rd->identity.cluster) {
-		if (refusal_is_news(rd->peers, theirs))
+		if (link_may_complain(l))
 			log_warnx("peer of another cluster refused; check "
 				  "--cluster on "
 				  "both nodes node=%" PRIu64
@@ -88,7 +67,7 @@ check_hello(const struct raftd *rd, const struct msg_hello *theirs)
 	}
 	if (theirs->node == rd->identity.node ||
 	    cluster_member(&rd->conf, theirs->node) == NULL) {
-		if (refusal_is_news(rd->peers, theirs))
+		if (link_may_complain(l))
 			log_warnx(
 			    "peer refused, it is not another member of this "
 			    "cluster; check its --id node=%" PRIu64,
@@ -112,11 +91,10 @@ static enum err
 out_up(void *arg, struct link *l, const struct msg_hello *theirs)
 {
 	struct peer *p = arg;
-	enum err err = check_hello(p->rd, theirs);
+	enum err err = check_hello(p->rd, l, theirs);
 
-	(void)l;
 	if (err == ERR_OK && theirs->node != p->id) {
-		if (refusal_is_news(p->rd->peers, theirs))
+		if (link_may_complain(l))
 			log_warnx("another node answers at this address; check "
 				  "--cluster address=%s node=%" PRIu64
 				  " expected=%" PRIu64,
@@ -164,7 +142,7 @@ static enum err
 in_up(void *arg, struct link *l, const struct msg_hello *theirs)
 {
 	struct raftd *rd = arg;
-	enum err err = check_hello(rd, theirs);
+	enum err err = check_hello(rd, l, theirs);
 	struct peer *p = peer_find(rd->peers, theirs->node);
 
 	if (err == ERR_OK && p != NULL) {

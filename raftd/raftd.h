@@ -36,6 +36,7 @@ struct raftd {
 	struct loop *loop;
 	struct links *links;
 	struct loop_timer tick;
+	struct mono tick_at; /* when the next one is due */
 	uint64_t epoch;
 
 	struct wal_identity identity;

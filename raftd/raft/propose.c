@@ -147,9 +147,11 @@ propose_on_leader(struct raft *r, const struct raft_msg *m)
 		one = m->entries[0];
 		return propose_entries(r, &one, 1);
 	}
-	copy = entries_copy(m->entries, m->entry_count);
+	/* Borrowed as well: without references on the payloads. */
+	copy = mem_zalloc(m->entry_count, sizeof(*copy));
+	memcpy(copy, m->entries, m->entry_count * sizeof(*copy));
 	rc = propose_entries(r, copy, m->entry_count);
-	raft_entries_free(copy, m->entry_count);
+	mem_free(copy);
 	return rc;
 }
 

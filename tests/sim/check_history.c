@@ -136,7 +136,8 @@ takes_part(const struct op *op)
 	case OP_UNKNOWN:
 		return op->kind != OP_GET && op->applied > 0;
 	case OP_DONE:
-		return true;
+		return op->kind != OP_GET || op->code == ERR_OK ||
+		    op->code == ERR_NOT_FOUND;
 	case OP_REFUSED:
 		break;
 	}

@@ -378,6 +378,8 @@ check_quorum(uint64_t index, uint64_t chain)
 
 	if (sim.faults[FAULT_CONF] > 0)
 		return; /* who is the quorum? */
+	if (index <= sim.opt.nodes)
+		return; /* the first entries are committed by agreement */
 	for (unsigned i = 1; i <= sim.opt.nodes; i++)
 		if (log_at(&views[i].durable, index)->chain == chain)
 			have++;

@@ -477,17 +477,6 @@ sim_sync_file(void *arg, int fd)
 }
 
 static int
-sim_truncate_file(void *arg, int fd, off_t size)
-{
-	struct disk *d = arg;
-
-	if (fails(d, d->error_write))
-		return -1;
-	pending_add(inode_of(d, fd), true, NULL, 0, (size_t)size);
-	return 0;
-}
-
-static int
 sim_rename(void *arg, const char *from, const char *to)
 {
 	struct disk *d = arg;
@@ -546,7 +535,6 @@ wal_disk_posix_open(struct wal_disk *d, const char *dir)
 	    .write = sim_write_file,
 	    .read = sim_read_file,
 	    .sync = sim_sync_file,
-	    .truncate = sim_truncate_file,
 	    .rename = sim_rename,
 	    .remove = sim_remove,
 	    .sync_dir = sim_sync_dir};

@@ -17,6 +17,8 @@
 /* Names that the build gives to what the real objects call (sim.mk). */
 int sim_clock_gettime(clockid_t clock, struct timespec *ts);
 _Noreturn void sim_exit(int code);
+_Noreturn void sim_exit_now(int code);
+_Noreturn void sim_exit_plain(int code);
 _Noreturn void sim_assert_fail(
     const char *what, const char *file, unsigned line, const char *function);
 
@@ -257,6 +259,18 @@ loop_wait(struct loop *l, struct mono limit)
 
 _Noreturn void
 sim_exit(int code)
+{
+	proc_exit(code);
+}
+
+_Noreturn void
+sim_exit_now(int code)
+{
+	proc_exit(code);
+}
+
+_Noreturn void
+sim_exit_plain(int code)
 {
 	proc_exit(code);
 }

@@ -743,6 +743,13 @@ net_break(unsigned from, unsigned to)
 }
 
 void
+net_discard(event_fn *fn, void *arg)
+{
+	if (fn == packet_event)
+		packet_free(arg);
+}
+
+void
 net_reset(void)
 {
 	struct packet *p;

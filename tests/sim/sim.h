@@ -265,7 +265,8 @@ void proc_restart(struct proc *p);
 void nemesis_start(void);
 void nemesis_stop(void); /* undo all faults, restart everything */
 bool nemesis_is_member(unsigned node);
-void nemesis_forget(void);
+/* Leave a joint configuration, if that is where we are. */
+void nemesis_settle(void);
 
 /* ---- client.c ---- */
 
@@ -327,6 +328,7 @@ uint64_t value_id(struct bytes value); /* 0: not one of ours */
 /* ---- seam_stream.c ---- */
 
 void net_reset(void);
+void net_discard(event_fn *fn, void *arg); /* an event that never comes */
 void net_proc_died(struct proc *p, bool silent);
 void net_power_on(unsigned node);
 void net_paths_changed(void); /* deliver what was held */

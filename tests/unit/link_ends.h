@@ -68,7 +68,8 @@ void raw_send(int fd, const void *data, size_t len);
 /* Append the frame of a message with this body, or of a good HELLO. */
 void raw_frame(struct buf *out, uint8_t type, struct bytes body);
 void raw_hello(struct buf *out, uint8_t process);
-/* *(int *)arg is closed by the other end; what it sent before is thrown away. */
+/* The descriptor *(int *)arg is closed by the other end; what it sent before is
+ * thrown away. */
 bool raw_is_closed(void *arg);
 
 #endif

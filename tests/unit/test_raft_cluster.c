@@ -41,6 +41,7 @@ struct sim {
 	uint64_t seed;
 	uint64_t state; /* of the generator */
 	bool steady;
+	uint32_t calm; /* the larger, the fewer faults */
 	struct raft_config config;
 	struct node m[NODES + 1]; /* by id; raft is NULL while one is down */
 	struct mailbox network;
@@ -139,6 +140,7 @@ sim_open(struct sim *s, uint64_t seed)
 	*s = (struct sim){
 	    .seed = seed, .state = (seed + 1) * UINT64_C(0x9E3779B97F4A7C15)};
 	s->steady = seed % 2 == 0;
+	s->calm = 1 + dice(s, 10);
 	voters = s->steady ? STEADY : 1 + dice(s, NODES);
 	for (uint32_t i = 0; i < voters; i++)
 		first.conf.voters.id[first.conf.voters.count++] = i + 1;
@@ -389,10 +391,10 @@ do_deliver(struct sim *s, bool faults)
 
 	if (s->network.count == 0)
 		return;
-	m = shift(&s->network,
-	    faults ? dice(s, (uint32_t)s->network.count) : 0);
+	m = shift(&s->network, faults && dice(s, s->calm) == 0
+		? dice(s, (uint32_t)s->network.count) : 0);
 	to = m.to <= NODES ? s->m[m.to].raft : NULL;
-	if (to != NULL && !(faults && dice(s, 8) == 0)) {
+	if (to != NULL && !(faults && dice(s, 8 * s->calm) == 0)) {
 		(void)raft_step(to, &m);
 		if (m.type == RAFT_MSG_SNAP && faults && dice(s, 4) == 0 &&
 		    m.from <= NODES && s->m[m.from].raft != NULL)
@@ -466,7 +468,7 @@ do_fault(struct sim *s, uint64_t id)
 {
 	struct node *n = &s->m[id];
 
-	switch (dice(s, 8)) {
+	switch (dice(s, 7 + s->calm)) {
 	case 0:
 		crash(s, id);
 		break;
@@ -498,7 +500,7 @@ one_step(struct sim *s, bool faults)
 	uint32_t what = dice(s, 100);
 
 	if (n->raft == NULL) {
-		if (what < 10 || !faults)
+		if (dice(s, 4 * s->calm) == 0 || !faults)
 			start(s, id);
 		return;
 	}

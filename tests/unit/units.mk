@@ -75,3 +75,4 @@ RAFT_UNIT := $(wildcard raftd/raft/*.c) base/blob.c base/buf.c base/mem.c \
 HARNESS_UNIT := $(addprefix tests/script/harness/,cluster.c store.c print.c \
 	script.c)
 UNIT_raft_cluster := $(RAFT_UNIT) $(HARNESS_UNIT)
+UNIT_raft_input := $(RAFT_UNIT) tests/script/harness/store.c

@@ -1,0 +1,74 @@
+# The simulator: tests/sim/README.md.
+#
+# Real objects are compiled once more into build/sim, where what they call of
+# the kernel is renamed to what seam_*.c offer instead (objcopy).  kvd's objects
+# become one, so that its names do not meet raftd's.
+
+SIM_O      := build/sim
+SIM_CFLAGS := -std=c11 -D_GNU_SOURCE -I. -fno-common -pthread $(WARN) -O2 -g
+SIM_SAN    ?=
+ifeq ($(SIM_SAN),1)
+SIM_O      := build/sim-san
+SIM_CFLAGS += -fsanitize=undefined -fno-sanitize-recover=all
+endif
+SIM_BIN    := $(if $(filter build/sim,$(SIM_O)),bin,$(SIM_O))
+
+SIM_OWN    := $(wildcard tests/sim/*.c)
+SIM_SHARED := base/buf.c base/blob.c base/hash.c base/mono.c \
+	$(filter-out proto/link_stream.c proto/link_connect.c,$(wildcard proto/*.c))
+SIM_RAFTD  := $(filter-out raftd/main.c raftd/wal_disk.c,$(wildcard raftd/*.c)) \
+	$(wildcard raftd/raft/*.c)
+SIM_KVD    := $(filter-out kvd/engine_lmdb.c kvd/engine_leveldb.c,$(wildcard kvd/*.c))
+SIM_HTTPD  := httpd/pending.c httpd/batch.c
+
+SIM_RENAME := --redefine-sym exit=sim_exit --redefine-sym _exit=sim_exit_now \
+	--redefine-sym _Exit=sim_exit_plain \
+	--redefine-sym __assert_fail=sim_assert_fail \
+	--redefine-sym clock_gettime=sim_clock_gettime
+SIM_RENAME_writer := --redefine-sym pthread_create=sim_pthread_create \
+	--redefine-sym pthread_join=sim_pthread_join \
+	--redefine-sym pthread_cond_wait=sim_cond_wait \
+	--redefine-sym pthread_cond_signal=sim_cond_signal \
+	--redefine-sym pthread_sigmask=sim_sigmask \
+	--redefine-sym eventfd=sim_eventfd --redefine-sym close=sim_close \
+	--redefine-sym read=sim_read --redefine-sym write=sim_write
+SIM_RENAME_ready := --redefine-sym writer_submit=sim_writer_submit \
+	--redefine-sym writer_done=sim_writer_done
+SIM_RENAME_store := --redefine-sym wal_open=sim_wal_open
+
+SIM_OBJECTS := $(SIM_OWN:%.c=$(SIM_O)/%.o) $(SIM_SHARED:%.c=$(SIM_O)/%.o) \
+	$(SIM_RAFTD:%.c=$(SIM_O)/%.o) $(SIM_HTTPD:%.c=$(SIM_O)/%.o) \
+	$(SIM_O)/kvd.o
+
+$(SIM_O)/tests/sim/%.o: tests/sim/%.c $(SIM_O)/flags
+	@mkdir -p $(@D)
+	$(CC) $(SIM_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(SIM_O)/%.o: %.c $(SIM_O)/flags
+	@mkdir -p $(@D)
+	$(CC) $(SIM_CFLAGS) -MMD -MP -c -o $@ $<
+	objcopy $(SIM_RENAME) \
+		$(if $(filter raftd/writer.c,$<),$(SIM_RENAME_writer)) \
+		$(if $(filter raftd/ready.c,$<),$(SIM_RENAME_ready)) \
+		$(if $(filter raftd/store.c,$<),$(SIM_RENAME_store)) \
+		$(if $(filter kvd/engine_memory.c,$<),--redefine-sym engine_memory=real_engine_memory) \
+		$(if $(filter kvd/main.c,$<),--redefine-sym main=kvd_main --rename-section .bss=sim_image) \
+		$@
+
+# Its own names for what raftd has too; the rest is known to the simulator.
+SIM_KVD_KEEP := kvd_main real_engine_memory state_wire key_record_wire \
+	record_name_state
+$(SIM_O)/kvd.o: $(SIM_KVD:%.c=$(SIM_O)/%.o)
+	$(CC) -r -nostdlib -o $@ $^
+	objcopy $(SIM_KVD_KEEP:%=--keep-global-symbol=%) $@
+
+$(SIM_BIN)/metcd-sim: $(SIM_OBJECTS)
+	@mkdir -p $(@D)
+	$(CC) $(SIM_CFLAGS) -o $@ $^ -lxxhash
+
+$(SIM_O)/flags: FORCE
+	@mkdir -p $(@D)
+	@echo '$(CC) $(SIM_CFLAGS)' | cmp -s - $@ || \
+		echo '$(CC) $(SIM_CFLAGS)' > $@
+
+-include $(shell find $(SIM_O) -name '*.d' 2>/dev/null)
