@@ -7,8 +7,8 @@
 #   make lint       clang-format, clang's warnings, cppcheck
 #   make install    PREFIX=/usr/local DESTDIR=
 #
-# V=1 shows the commands.  SAN=1 builds with AddressSanitizer and UndefinedBehaviorSanitizer into
-# build/san; CC=clang builds into build/clang.
+# V=1 shows the commands.  CC=clang builds into build/clang, SAN=1 with Address-
+# and UndefinedBehaviorSanitizer into build/gcc-san.
 
 CC      ?= gcc
 ifeq ($(origin CC),default)

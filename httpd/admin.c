@@ -32,8 +32,8 @@ static bool
 method_matches(const char *route, const char *method)
 {
 	return strcmp(route, method) == 0 ||
-	    (strcmp(route, MHD_HTTP_METHOD_GET) == 0 &&
-	        strcmp(method, MHD_HTTP_METHOD_HEAD) == 0);
+	       (strcmp(route, MHD_HTTP_METHOD_GET) == 0 &&
+		   strcmp(method, MHD_HTTP_METHOD_HEAD) == 0);
 }
 
 static void
@@ -88,8 +88,8 @@ answer_json(struct request *rq, unsigned status, json_t *j, const char *type)
 static void
 admin_livez(struct request *rq)
 {
-	request_answer(rq, MHD_HTTP_OK,
-	    response_text(bytes_of_str("ok\n"), "text/plain"));
+	request_answer(
+	    rq, MHD_HTTP_OK, response_text(bytes_of_str("ok\n"), "text/plain"));
 }
 
 static void
@@ -112,10 +112,10 @@ answer_readyz(struct request *rq, const struct answer *a)
 {
 	const struct httpd *h = request_httpd(rq);
 	bool ready = a->code == ERR_OK;
-	json_t *checks = json_pack("[o,o,o]",
-	    check_json("raftd_link", link_is_up(h->raftd)),
-	    check_json("kvd_link", link_is_up(h->kvd)),
-	    check_json("linearizable_read", ready));
+	json_t *checks =
+	    json_pack("[o,o,o]", check_json("raftd_link", link_is_up(h->raftd)),
+		check_json("kvd_link", link_is_up(h->kvd)),
+		check_json("linearizable_read", ready));
 	struct MHD_Response *r;
 	struct buf text = {NULL, 0, 0};
 	json_t *problem;
@@ -128,10 +128,10 @@ answer_readyz(struct request *rq, const struct answer *a)
 		return;
 	}
 	problem = json_pack("{s:s,s:s,s:i,s:s,s:s,s:b,s:o}", "type",
-	    "about:blank", "title", "This node cannot serve requests",
-	    "status", MHD_HTTP_SERVICE_UNAVAILABLE, "code", err_word(a->code),
-	    "detail", "the first check that is not ok says what is missing",
-	    "ready", 0, "checks", checks);
+	    "about:blank", "title", "This node cannot serve requests", "status",
+	    MHD_HTTP_SERVICE_UNAVAILABLE, "code", err_word(a->code), "detail",
+	    "the first check that is not ok says what is missing", "ready", 0,
+	    "checks", checks);
 	dump = json_dumps(problem, JSON_COMPACT);
 	json_decref(problem);
 	if (dump != NULL)
@@ -161,7 +161,7 @@ probe(struct request *rq, request_answer_fn *answered)
 	rq->waiter.patience = PATIENCE_PROBE;
 	rq->waiter.probe = true;
 	rq->answered = answered;
-	(void)pending_add( /* probes always may */
+	(void)pending_add(/* probes always may */
 	    request_httpd(rq)->pending, &rq->waiter, mono_now());
 	request_wait(rq);
 }

@@ -87,7 +87,7 @@ read_query(struct request *rq)
 		if (value != NULL && strcmp(value, "stale") == 0) {
 			rq->waiter.way = WAY_STALE;
 		} else if (value != NULL &&
-		    strcmp(value, "linearizable") == 0) {
+			   strcmp(value, "linearizable") == 0) {
 			rq->waiter.way = WAY_READ;
 		} else {
 			request_problem(rq, ERR_BAD_REQUEST,
@@ -140,8 +140,8 @@ read_conditions(struct request *rq)
 	}
 	if (is_read(rq)) /* looked at when the revision is known */
 		return true;
-	if (none && (match || !rq->if_none_match.any ||
-	        rq->handle != api_put)) {
+	if (none &&
+	    (match || !rq->if_none_match.any || rq->handle != api_put)) {
 		request_problem(rq, ERR_BAD_REQUEST,
 		    "of a write, If-None-Match is for PUT alone, with * and "
 		    "without If-Match");
@@ -168,10 +168,8 @@ api_check(struct request *rq, const char *method)
 		(void)read_conditions(rq); /* answers itself, too */
 }
 
-const struct port api_port = {.name = "data",
-    .flag = "listen",
-    .check = api_check,
-    .tells_node = true};
+const struct port api_port = {
+    .name = "data", .flag = "listen", .check = api_check, .tells_node = true};
 
 /* --- answers --- */
 
@@ -195,8 +193,8 @@ answer_write(struct request *rq, const struct answer *a)
 	if (put && a->code == ERR_CREATED)
 		status = MHD_HTTP_CREATED;
 	else if (put ? a->code != ERR_REPLACED
-	             : a->code != ERR_DELETED && a->code != ERR_NOT_FOUND &&
-	                   a->code != ERR_OK) {
+		     : a->code != ERR_DELETED && a->code != ERR_NOT_FOUND &&
+			   a->code != ERR_OK) {
 		answer_problem(rq, a, a->code);
 		return;
 	}

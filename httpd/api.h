@@ -11,14 +11,14 @@
 	X(HEAD, "/KEY", api_get, false, "as GET, without the value")           \
 	X(DELETE, "/KEY", api_delete, false,                                   \
 	    "204 whether or not it was there; 400 412 414 503 504 507")
-/* For 405, in the order of the table's first use by people. */
+/* What 405 says. */
 #define API_ALLOW "GET, HEAD, PUT, DELETE"
 
 /* GET and HEAD know one parameter: ?consistency=linearizable (the default) or
  * stale.  ETag is the key's mod_revision in quotes.  Conditions: PUT and DELETE
  * with If-Match: "revision" or *, PUT with If-None-Match: *, GET and HEAD with
- * lists of both kinds.  Every answer has Metcd-Node once it is known; those that
- * come from the store have Metcd-Revision.
+ * lists of both kinds.  Every answer has Metcd-Node once it is known; those
+ * from the store have Metcd-Revision as well.
  *
  * The admin port: fixed paths.
  *

@@ -20,8 +20,8 @@ bucket_of(struct batches *t, uint64_t seq)
 struct batch *
 batch_new(struct batches *t, enum way way, uint32_t slots)
 {
-	struct batch *b = mem_zalloc(
-	    1, sizeof *b + slots * sizeof(struct waiter *));
+	struct batch *b =
+	    mem_zalloc(1, sizeof *b + slots * sizeof(struct waiter *));
 	struct batch **bucket;
 
 	b->way = way;
@@ -80,7 +80,7 @@ uint64_t
 batch_oldest_write(const struct batches *t)
 {
 	return t->first[WAY_WRITE] != NULL ? t->first[WAY_WRITE]->seq
-	                                   : UINT64_MAX;
+					   : UINT64_MAX;
 }
 
 void
@@ -110,9 +110,8 @@ batch_drop(struct waiter *w)
 static void
 encode_propose(struct batch *b, struct wire *w)
 {
-	struct msg_propose m = {.seq = b->seq,
-	    .attempt = b->attempt,
-	    .entry = buf_bytes(&b->body)};
+	struct msg_propose m = {
+	    .seq = b->seq, .attempt = b->attempt, .entry = buf_bytes(&b->body)};
 
 	(void)msg_propose_wire(w, &m);
 }
@@ -134,8 +133,7 @@ encode_read(struct batch *b, struct wire *w, uint64_t epoch)
 bool
 batch_send(struct batch *b, struct link *l, uint64_t epoch, struct mono now)
 {
-	static const enum msg_type type[WAYS] = {
-	    [WAY_WRITE] = MSG_PROPOSE,
+	static const enum msg_type type[WAYS] = {[WAY_WRITE] = MSG_PROPOSE,
 	    [WAY_READ] = MSG_READ,
 	    [WAY_STALE] = MSG_STALE_READ};
 	struct wire *w = link_begin(l, type[b->way]);

@@ -27,10 +27,10 @@ struct batch {
 	uint32_t silence_ms;  /* how long to wait for an answer */
 	uint32_t refuse_ms;   /* how long to wait after a REFUSE */
 
-	struct buf body;  /* WRITE: the log entry; else the encoded keys */
-	uint32_t count;   /* commands or keys */
-	uint32_t waiting; /* slots that are taken */
-	uint32_t slots;   /* count, and a READ's probes behind */
+	struct buf body;       /* WRITE: the log entry; else the encoded keys */
+	uint32_t count;        /* commands or keys */
+	uint32_t waiting;      /* slots that are taken */
+	uint32_t slots;        /* count, and a READ's probes behind */
 	struct waiter *slot[]; /* NULL: answered, or its client has left */
 };
 
@@ -57,8 +57,8 @@ void batch_place(struct batch *b, uint32_t n, struct waiter *w);
 void batch_drop(struct waiter *w);
 
 /* Send it as one more attempt; false: l is not up. */
-bool batch_send(struct batch *b, struct link *l, uint64_t epoch,
-    struct mono now);
+bool batch_send(
+    struct batch *b, struct link *l, uint64_t epoch, struct mono now);
 /* Attempt n was refused.  true: it was the last one that was sent. */
 bool batch_refused(struct batch *b, uint32_t attempt, enum err code);
 bool batch_certainly_refused(const struct batch *b);

@@ -12,10 +12,10 @@
 #define ETAG_BYTES_MAX 24u /* quotes, 20 digits, NUL */
 
 struct etags {
-	bool present;   /* the header field was there */
-	bool any;       /* "*" */
+	bool present;    /* the header field was there */
+	bool any;        /* "*" */
 	uint32_t listed; /* tags, ours or not */
-	uint32_t count; /* of revision[] */
+	uint32_t count;  /* of revision[] */
 	struct {
 		uint64_t number;
 		bool weak;

@@ -108,8 +108,7 @@ leave_remove(struct leave *lv, struct leaver *v)
 static void
 watch(struct leave *lv, struct leaver *v)
 {
-	struct epoll_event ev = {
-	    .events = EPOLLRDHUP | EPOLLET, .data.ptr = v};
+	struct epoll_event ev = {.events = EPOLLRDHUP | EPOLLET, .data.ptr = v};
 
 	if (epoll_ctl(lv->epoll_fd, EPOLL_CTL_ADD, v->fd, &ev) == 0)
 		v->watched = true;
@@ -131,6 +130,7 @@ leave_run(struct leave *lv, struct mono now)
 struct mono
 leave_next(const struct leave *lv)
 {
-	return lv->first == NULL ? MONO_NEVER
-	                         : mono_add_ms(lv->first->since, LEAVE_AFTER_MS);
+	return lv->first == NULL
+		   ? MONO_NEVER
+		   : mono_add_ms(lv->first->since, LEAVE_AFTER_MS);
 }

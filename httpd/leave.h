@@ -5,12 +5,17 @@
  * owner told when the other end is gone.
  *
  * TCP cannot tell a client that has left (close) from one that has only said
- * all it has to say (shutdown of its sending side, as `nc -N` does): both send
- * FIN.  A request is answered in milliseconds when all is well, so we do not
- * look at all in its first second: whoever has shut down its side by then gets
- * its answer.  After that second, when a cluster without a leader may have
- * thousands waiting whose clients gave up long ago, FIN counts as gone.  (Being
- * slow to look also saves the common request two system calls.) */
+ * all it has to say (shutdown of its sending side): both send FIN, and FIN
+ * counts as gone.  Waiting for more (RST) would keep the connections of
+ * thousands of clients that gave up while a cluster has no leader; and
+ * libmicrohttpd 0.9.75 reads from a resumed connection before it answers, and
+ * closes it when it reads the end of the stream, so the answer would mostly be
+ * lost all the same.  A client that wants its answer keeps its side open until
+ * it has it.
+ *
+ * A request is answered in milliseconds when all is well: not to look in its
+ * first second saves the common request two system calls.
+ */
 #ifndef HTTPD_LEAVE_H
 #define HTTPD_LEAVE_H
 

@@ -20,8 +20,8 @@
 #include "httpd/request.h"
 #include "proto/limits.h"
 
-#define DRAIN_MS 500u /* for what is in flight at SIGTERM */
-#define FLUSH_MS 500u /* then, for the answers to leave */
+#define DRAIN_MS 500u           /* for what is in flight at SIGTERM */
+#define FLUSH_MS 500u           /* then, for the answers to leave */
 #define FDS_BESIDE_CLIENTS 320u /* admin port, links, epoll sets... */
 #define RUN_DIR_BYTES 256
 
@@ -38,21 +38,20 @@ read_arguments(struct httpd *h, struct arguments *a, int argc, char *argv[])
 {
 	const struct opt opts[] = {
 	    {"data-dir", OPT_STRING, &a->data_dir, 0, 0, "DIR",
-	        "the node's data; its run/ holds the sockets"},
+		"the node's data; its run/ holds the sockets"},
 	    {"run-dir", OPT_STRING, &a->run_dir, 0, 0, "DIR",
-	        "directory of the sockets (default: DATA-DIR/run)"},
-	    {"listen", OPT_STRING, &a->listen, 0, 0, "HOST:PORT",
-	        "data port"},
+		"directory of the sockets (default: DATA-DIR/run)"},
+	    {"listen", OPT_STRING, &a->listen, 0, 0, "HOST:PORT", "data port"},
 	    {"admin-listen", OPT_STRING, &a->admin_listen, 0, 0, "HOST:PORT",
-	        "admin port"},
+		"admin port"},
 	    {"max-value-bytes", OPT_U64, &h->value_bytes_max, 1,
-	        VALUE_BYTES_MAX, "N", "largest value, bytes"},
+		VALUE_BYTES_MAX, "N", "largest value, bytes"},
 	    {"request-timeout-ms", OPT_U64, &h->timeout_ms, 1, 3600000, "N",
-	        "longest wait for an answer, milliseconds"},
+		"longest wait for an answer, milliseconds"},
 	    {"max-connections", OPT_U64, &h->connections_max, 1, 65536, "N",
-	        "connections at a time on the data port"},
+		"connections at a time on the data port"},
 	    {"log-level", OPT_STRING, &a->log_level, 0, 0, "LEVEL",
-	        "debug, info, warn or error"},
+		"debug, info, warn or error"},
 	    {.name = NULL}};
 	enum log_level level;
 
@@ -80,10 +79,10 @@ fit_connections(struct httpd *h)
 	if (setrlimit(RLIMIT_NOFILE, &rl) == 0 && rl.rlim_cur >= want)
 		return;
 	h->connections_max = rl.rlim_cur > 2 * FDS_BESIDE_CLIENTS
-	    ? rl.rlim_cur - FDS_BESIDE_CLIENTS
-	    : FDS_BESIDE_CLIENTS;
+				 ? rl.rlim_cur - FDS_BESIDE_CLIENTS
+				 : FDS_BESIDE_CLIENTS;
 	log_warnx("fewer connections than --max-connections, the limit on "
-	          "open files is too low connections=%" PRIu64,
+		  "open files is too low connections=%" PRIu64,
 	    h->connections_max);
 }
 
@@ -149,14 +148,13 @@ next_turn(const struct httpd *h)
 static struct mono
 httpd_turn(struct httpd *h, struct mono limit)
 {
-	struct mono now =
-	    loop_wait(h->loop, mono_earlier(limit, next_turn(h)));
+	struct mono now = loop_wait(h->loop, mono_earlier(limit, next_turn(h)));
 
-	links_take(h->links);           /* replies, refusals, status */
+	links_take(h->links); /* replies, refusals, status */
 	pending_expire(h->pending, now);
 	status_run(h->status, now);
 	leave_run(h->leave, now);
-	server_run(h->data, now);       /* answers out, requests in */
+	server_run(h->data, now); /* answers out, requests in */
 	server_run(h->admin, now);
 	pending_flush(h->pending, now); /* one PROPOSE, few READs */
 	links_flush(h->links);

@@ -252,8 +252,8 @@ pending_next(const struct pending *p)
 
 	for (int i = 0; i < PATIENCES; i++)
 		if (p->patience[i].first != NULL)
-			next = mono_earlier(
-			    next, p->patience[i].first->deadline);
+			next =
+			    mono_earlier(next, p->patience[i].first->deadline);
 	return next;
 }
 
@@ -280,9 +280,8 @@ send_batch(struct pending *p, struct batch *b, struct mono now)
 static void
 pending_propose(struct pending *p, struct mono now)
 {
-	struct cmd_batch head = {.format = CMD_FORMAT,
-	    .node = p->node,
-	    .epoch = p->epoch};
+	struct cmd_batch head = {
+	    .format = CMD_FORMAT, .node = p->node, .epoch = p->epoch};
 	uint64_t oldest = batch_oldest_write(&p->open);
 	struct waiter *w = p->queue[WAY_WRITE].first;
 	size_t bytes = 0;
@@ -292,8 +291,7 @@ pending_propose(struct pending *p, struct mono now)
 	for (; w != NULL && head.count < BATCH_COMMANDS_MAX &&
 	       bytes < BATCH_BYTES_SOFT;
 	     w = w->queue_next) {
-		bytes += w->cmd.key.len + w->cmd.value.len +
-		    CMD_OVERHEAD_BYTES;
+		bytes += w->cmd.key.len + w->cmd.value.len + CMD_OVERHEAD_BYTES;
 		head.count++;
 	}
 	b = batch_new(&p->open, WAY_WRITE, head.count);
@@ -368,8 +366,8 @@ may_send(struct pending *p, enum way way, struct mono now)
 	/* Without room in the session the oldest batch comes first; it has a
 	 * deadline. */
 	return p->node != 0 &&
-	    (oldest == NULL ||
-	        p->open.made[WAY_WRITE] - oldest->nth < WRITES_AHEAD_MAX);
+	       (oldest == NULL ||
+		   p->open.made[WAY_WRITE] - oldest->nth < WRITES_AHEAD_MAX);
 }
 
 /* kvd is back or new: does it know results that were lost on the way? */
@@ -524,8 +522,8 @@ static bool
 is_temporary(enum err code)
 {
 	return code == ERR_NO_LEADER || code == ERR_TRANSFERRING ||
-	    code == ERR_OVERLOADED || code == ERR_UNAVAILABLE ||
-	    code == ERR_STOPPING || code == ERR_TIMEOUT;
+	       code == ERR_OVERLOADED || code == ERR_UNAVAILABLE ||
+	       code == ERR_STOPPING || code == ERR_TIMEOUT;
 }
 
 static void

@@ -66,7 +66,7 @@ struct answer {
 	uint64_t revision;       /* the key's mod_revision */
 	uint64_t length;         /* of the whole value */
 	struct bytes value;      /* borrowed during the callback; may be left
-	                          * out, see msg_read_item.known_revision */
+				  * out, see msg_read_item.known_revision */
 };
 
 typedef void pending_answer_fn(struct waiter *w, const struct answer *a);
@@ -97,10 +97,8 @@ void pending_flush(struct pending *p, struct mono now);
 struct mono pending_next(const struct pending *p);
 
 /* Messages and events.  ERR_MALFORMED: the sender is broken. */
-enum err pending_reply(
-    struct pending *p, struct wire *body, struct mono now);
-enum err pending_refuse(
-    struct pending *p, struct wire *body, struct mono now);
+enum err pending_reply(struct pending *p, struct wire *body, struct mono now);
+enum err pending_refuse(struct pending *p, struct wire *body, struct mono now);
 void pending_raftd_up(struct pending *p, struct mono now);
 void pending_kvd_up(struct pending *p, struct mono now);
 /* What raftd last said of the leader: a change makes all of it go again. */

@@ -76,8 +76,8 @@ request_answer(struct request *rq, unsigned status, struct MHD_Response *resp)
 void
 request_problem(struct request *rq, enum err code, const char *detail)
 {
-	request_answer(rq, (unsigned)err_http(code),
-	    response_problem(code, detail));
+	request_answer(
+	    rq, (unsigned)err_http(code), response_problem(code, detail));
 }
 
 /* Before the body: libmicrohttpd closes the connection then, and we say so. */
@@ -111,8 +111,8 @@ forget(struct request *rq)
 void
 request_on_answer(struct waiter *w, const struct answer *a)
 {
-	struct request *rq = (struct request *)((char *)w -
-	    offsetof(struct request, waiter));
+	struct request *rq =
+	    (struct request *)((char *)w - offsetof(struct request, waiter));
 
 	rq->answered(rq, a);
 }
@@ -120,21 +120,21 @@ request_on_answer(struct waiter *w, const struct answer *a)
 void
 request_on_status(struct status_waiter *w, struct bytes json)
 {
-	struct request *rq = (struct request *)((char *)w -
-	    offsetof(struct request, status));
+	struct request *rq =
+	    (struct request *)((char *)w - offsetof(struct request, status));
 
 	if (json.len == 0)
 		request_problem(rq, ERR_MALFORMED, NULL);
 	else
-		request_answer(rq, MHD_HTTP_OK,
-		    response_text(json, "application/json"));
+		request_answer(
+		    rq, MHD_HTTP_OK, response_text(json, "application/json"));
 }
 
 void
 request_on_leave(struct leaver *v)
 {
-	struct request *rq = (struct request *)((char *)v -
-	    offsetof(struct request, leaver));
+	struct request *rq =
+	    (struct request *)((char *)v - offsetof(struct request, leaver));
 
 	assert(rq->state == REQUEST_WAITING);
 	log_debug("client left while its request travelled");
@@ -169,8 +169,8 @@ read_encoding(struct framing *f, const char *value)
 }
 
 static enum MHD_Result
-on_field(void *arg, enum MHD_ValueKind kind, const char *name,
-    const char *value)
+on_field(
+    void *arg, enum MHD_ValueKind kind, const char *name, const char *value)
 {
 	struct framing *f = arg;
 	struct request *rq = f->rq;
@@ -195,15 +195,14 @@ static void
 read_framing(struct request *rq, const char *version, struct framing *f)
 {
 	*f = (struct framing){.rq = rq};
-	(void)MHD_get_connection_values(
-	    rq->mhd, MHD_HEADER_KIND, on_field, f);
+	(void)MHD_get_connection_values(rq->mhd, MHD_HEADER_KIND, on_field, f);
 	if (f->lengths > 1)
 		f->wrong = "there is more than one Content-Length";
 	else if (f->encodings > 1)
 		f->wrong = "there is more than one Transfer-Encoding";
 	else if (f->lengths + f->encodings > 1)
 		f->wrong = "Content-Length and Transfer-Encoding exclude "
-		           "each other";
+			   "each other";
 	else if (f->encodings > 0 && strcmp(version, "HTTP/1.1") != 0)
 		f->wrong = "Transfer-Encoding needs HTTP/1.1";
 }
@@ -278,8 +277,9 @@ request_on_target(void *arg, const char *uri, struct MHD_Connection *mhd)
 
 	rq->server = arg;
 	rq->mhd = mhd;
-	rq->connection = MHD_get_connection_info(
-	    mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+	rq->connection =
+	    MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)
+		->socket_context;
 	memcpy(rq->target, uri, n + 1);
 	uri_split(rq->target, &rq->uri);
 	connection_expect(rq->connection, PROGRESS_HEADER, mono_now());

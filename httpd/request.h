@@ -3,10 +3,10 @@
  *     NEW -> READING -> (WAITING ->) ANSWERED     WAITING -> GONE
  *
  * NEW: the target is here.  READING: so is the header, the body is being read;
- * if there is one, port.check was called.  WAITING: complete, suspended, on its way (pending.h,
- * status.h).  GONE: the client left meanwhile.  ANSWERED: the response is
- * libmicrohttpd's business.  libmicrohttpd frees the request at the end,
- * whatever the state (on_completed). */
+ * if there is one, port.check was called.  WAITING: complete, suspended, on its
+ * way (pending.h, status.h).  GONE: the client left meanwhile.  ANSWERED: the
+ * response is libmicrohttpd's business.  libmicrohttpd frees the request at the
+ * end, whatever the state (on_completed). */
 #ifndef HTTPD_REQUEST_H
 #define HTTPD_REQUEST_H
 
@@ -55,10 +55,10 @@ struct request {
 
 	request_fn *handle; /* for the complete request; set by port.check */
 	request_answer_fn *answered; /* set by handle before it waits */
-	bool wants_body;    /* set by port.check; else a body is read over */
-	bool head;          /* HEAD: no body in the answer */
-	struct uri uri;     /* into target */
-	struct bytes key;   /* data port; into target */
+	bool wants_body;  /* set by port.check; else a body is read over */
+	bool head;        /* HEAD: no body in the answer */
+	struct uri uri;   /* into target */
+	struct bytes key; /* data port; into target */
 	struct etags if_match, if_none_match;
 	bool bad_condition; /* one of the two could not be read */
 
@@ -85,12 +85,11 @@ void request_on_status(struct status_waiter *w, struct bytes json);
 void request_on_leave(struct leaver *v);
 
 /* libmicrohttpd's callbacks; arg is the struct server. */
-void *request_on_target(
-    void *arg, const char *uri, struct MHD_Connection *mhd);
+void *request_on_target(void *arg, const char *uri, struct MHD_Connection *mhd);
 enum MHD_Result request_on_data(void *arg, struct MHD_Connection *mhd,
-    const char *url, const char *method, const char *version,
-    const char *data, size_t *data_bytes, void **request);
-void request_on_completed(void *arg, struct MHD_Connection *mhd,
-    void **request, enum MHD_RequestTerminationCode why);
+    const char *url, const char *method, const char *version, const char *data,
+    size_t *data_bytes, void **request);
+void request_on_completed(void *arg, struct MHD_Connection *mhd, void **request,
+    enum MHD_RequestTerminationCode why);
 
 #endif

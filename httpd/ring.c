@@ -26,7 +26,7 @@ learn(struct httpd *h, uint64_t node, uint64_t cluster)
 	if ((h->node != 0 && node != 0 && node != h->node) ||
 	    (h->cluster != 0 && cluster != 0 && cluster != h->cluster)) {
 		log_warnx("raftd is of another node or cluster node=%" PRIu64
-		          " ours=%" PRIu64 "; restart httpd if it was moved",
+			  " ours=%" PRIu64 "; restart httpd if it was moved",
 		    node, h->node);
 		return ERR_FOREIGN;
 	}
@@ -105,11 +105,11 @@ kvd_up(void *arg, struct link *l, const struct msg_hello *theirs)
 	if (h->cluster != 0 && theirs->cluster != 0 &&
 	    theirs->cluster != h->cluster) {
 		log_warnx("kvd holds the data of another cluster; give it "
-		          "its own --data-dir");
+			  "its own --data-dir");
 		return ERR_FOREIGN;
 	}
-	log_info("kvd connected epoch=%016" PRIx64 " engine=%s",
-	    theirs->epoch, theirs->engine);
+	log_info("kvd connected epoch=%016" PRIx64 " engine=%s", theirs->epoch,
+	    theirs->engine);
 	status_kvd_up(h->status, theirs);
 	pending_kvd_up(h->pending, mono_now());
 	return ERR_OK;
@@ -136,10 +136,8 @@ kvd_take(void *arg, struct link *l, uint8_t type, struct wire *body)
 	return ERR_MALFORMED;
 }
 
-static const struct link_ops kvd_ops = {.hello = ring_hello,
-    .up = kvd_up,
-    .down = kvd_down,
-    .take = kvd_take};
+static const struct link_ops kvd_ops = {
+    .hello = ring_hello, .up = kvd_up, .down = kvd_down, .take = kvd_take};
 
 int
 ring_open(struct httpd *h, const char *run_dir)
@@ -151,11 +149,10 @@ ring_open(struct httpd *h, const char *run_dir)
 	n = snprintf(url, sizeof url, "ipc://%s/raftd.sock", run_dir);
 	if (n < 0 || (size_t)n >= sizeof url) {
 		log_errorx("the path of the run directory is too long; "
-		           "choose another --run-dir");
+			   "choose another --run-dir");
 		return EX_USAGE;
 	}
-	h->raftd =
-	    links_dial(h->links, url, MSG_RAFTD, "raftd", &raftd_ops, h);
+	h->raftd = links_dial(h->links, url, MSG_RAFTD, "raftd", &raftd_ops, h);
 	(void)snprintf(url, sizeof url, "ipc://%s/kvd.sock", run_dir);
 	h->kvd = links_dial(h->links, url, MSG_KVD, "kvd", &kvd_ops, h);
 	return EX_OK;

@@ -24,7 +24,7 @@
 #include "httpd/request.h"
 
 /* Of one request's header and target; libmicrohttpd zeroes it per request. */
-#define CONNECTION_MEMORY_BYTES (32u << 10)
+#define MEMORY_BYTES (32u << 10)
 #define IDLE_S 75u
 #define BACKLOG 1024
 
@@ -61,8 +61,8 @@ server_port(const struct server *s)
 
 /* Split "host:port", "[v6]:port" or ":port".  0 or -1. */
 static int
-split_address(const char *address, char *host, size_t host_bytes,
-    const char **service)
+split_address(
+    const char *address, char *host, size_t host_bytes, const char **service)
 {
 	const char *colon = strrchr(address, ':');
 	const char *from = address;
@@ -99,12 +99,11 @@ resolve(const struct port *port, const char *address, struct addrinfo **list)
 
 	if (split_address(address, host, sizeof host, &service) != 0) {
 		log_errorx("--%s %s is not an address; write HOST:PORT, "
-		           "for example 127.0.0.1:3379 or [::1]:3379",
+			   "for example 127.0.0.1:3379 or [::1]:3379",
 		    port->flag, address);
 		return EX_USAGE;
 	}
-	rc = getaddrinfo(
-	    host[0] != '\0' ? host : NULL, service, &hints, list);
+	rc = getaddrinfo(host[0] != '\0' ? host : NULL, service, &hints, list);
 	if (rc == EAI_AGAIN) {
 		log_errorx("cannot resolve %s for --%s now: %s", address,
 		    port->flag, gai_strerror(rc));
@@ -112,7 +111,7 @@ resolve(const struct port *port, const char *address, struct addrinfo **list)
 	}
 	if (rc != 0) {
 		log_errorx("--%s %s is not an address of this machine: %s; "
-		           "write HOST:PORT",
+			   "write HOST:PORT",
 		    port->flag, address, gai_strerror(rc));
 		return EX_USAGE;
 	}
@@ -126,19 +125,19 @@ cannot_listen(const struct port *port, const char *address)
 
 	if (e == EADDRINUSE) {
 		log_errorx("cannot listen on %s: address already in use; "
-		           "stop the other program or choose another --%s",
+			   "stop the other program or choose another --%s",
 		    address, port->flag);
 		return EX_UNAVAILABLE;
 	}
 	if (e == EACCES) {
 		log_errorx("cannot listen on %s: no right to use that port; "
-		           "choose a --%s with a port above 1023",
+			   "choose a --%s with a port above 1023",
 		    address, port->flag);
 		return EX_NOPERM;
 	}
 	errno = e;
-	log_error("cannot listen on %s, choose another --%s", address,
-	    port->flag);
+	log_error(
+	    "cannot listen on %s, choose another --%s", address, port->flag);
 	return EX_UNAVAILABLE;
 }
 
@@ -151,8 +150,8 @@ open_socket(const struct port *port, const char *address, int *fdp)
 
 	if ((rc = resolve(port, address, &list)) != EX_OK)
 		return rc;
-	fd = socket(list->ai_family,
-	    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, list->ai_protocol);
+	fd = socket(list->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
+	    list->ai_protocol);
 	if (fd == -1 ||
 	    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) == -1 ||
 	    bind(fd, list->ai_addr, list->ai_addrlen) == -1 ||
@@ -177,7 +176,7 @@ log_listening(const struct server *s)
 
 	if (getsockname(s->listen_fd, (struct sockaddr *)&ss, &n) == -1 ||
 	    getnameinfo((struct sockaddr *)&ss, n, host, sizeof host, service,
-	        sizeof service, NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+		sizeof service, NI_NUMERICHOST | NI_NUMERICSERV) != 0)
 		return;
 	log_info("listening port=%s address=%s%s%s:%s", s->port->name,
 	    ss.ss_family == AF_INET6 ? "[" : "", host,
@@ -211,8 +210,7 @@ connection_rest(struct connection *c)
 }
 
 void
-connection_expect(
-    struct connection *c, enum progress what, struct mono now)
+connection_expect(struct connection *c, enum progress what, struct mono now)
 {
 	struct server *s = c->server;
 
@@ -260,7 +258,8 @@ on_connection(void *arg, struct MHD_Connection *mhd, void **context,
 		c->server = s;
 		c->list = -1;
 		c->fd = MHD_get_connection_info(
-		    mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+		    mhd, MHD_CONNECTION_INFO_CONNECTION_FD)
+			    ->connect_fd;
 		connection_expect(c, PROGRESS_HEADER, mono_now());
 		*context = c;
 		break;
@@ -321,21 +320,21 @@ start_daemon(struct server *s)
 	if (limit == 0)
 		limit = (unsigned)s->httpd->connections_max;
 	MHD_set_panic_func(on_panic, NULL);
+	/* clang-format off: one option per line */
 	return MHD_start_daemon(
 	    MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0,
-	    NULL, NULL, request_on_data, s,
-	    MHD_OPTION_EXTERNAL_LOGGER, on_log, s, /* must be first */
-	    MHD_OPTION_LISTEN_SOCKET, s->listen_fd,
-	    MHD_OPTION_URI_LOG_CALLBACK, request_on_target, s,
-	    MHD_OPTION_NOTIFY_COMPLETED, request_on_completed, s,
-	    MHD_OPTION_NOTIFY_CONNECTION, on_connection, s,
-	    MHD_OPTION_UNESCAPE_CALLBACK, keep_encoded, NULL,
+	    NULL, NULL, request_on_data, s, MHD_OPTION_EXTERNAL_LOGGER, on_log,
+	    s, /* must be the first */
+	    MHD_OPTION_LISTEN_SOCKET, s->listen_fd, MHD_OPTION_URI_LOG_CALLBACK,
+	    request_on_target, s, MHD_OPTION_NOTIFY_COMPLETED,
+	    request_on_completed, s, MHD_OPTION_NOTIFY_CONNECTION,
+	    on_connection, s, MHD_OPTION_UNESCAPE_CALLBACK, keep_encoded, NULL,
 	    MHD_OPTION_CONNECTION_LIMIT, limit,
-	    MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-	    (size_t)CONNECTION_MEMORY_BYTES,
-	    MHD_OPTION_CONNECTION_TIMEOUT, IDLE_S,
-	    MHD_OPTION_STRICT_FOR_CLIENT, 1, /* Host, spaces in the URI */
+	    MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_BYTES,
+	    MHD_OPTION_CONNECTION_TIMEOUT, IDLE_S, MHD_OPTION_STRICT_FOR_CLIENT,
+	    1, /* Host, blanks in targets */
 	    MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
+	/* clang-format on */
 }
 
 int
@@ -427,7 +426,7 @@ server_next(const struct server *s)
 		return (struct mono){0};
 	for (int i = 0; i < PROGRESSES; i++)
 		if (s->expected[i].first != NULL)
-			next = mono_earlier(
-			    next, s->expected[i].first->deadline);
+			next =
+			    mono_earlier(next, s->expected[i].first->deadline);
 	return next;
 }

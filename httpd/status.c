@@ -123,10 +123,10 @@ peers_json(const struct status *st)
 
 		(void)json_array_append_new(list,
 		    json_pack("{s:I,s:s,s:b,s:I,s:s,s:b}", "id",
-		        (json_int_t)p->node, "address", p->address, "learner",
-		        p->learner, "match", (json_int_t)p->match, "state",
-		        state[p->state < 4 ? p->state : 0], "connected",
-		        p->connected));
+			(json_int_t)p->node, "address", p->address, "learner",
+			p->learner, "match", (json_int_t)p->match, "state",
+			state[p->state < 4 ? p->state : 0], "connected",
+			p->connected));
 	}
 	return list;
 }
@@ -139,11 +139,10 @@ kv_json(const struct status *st, bool connected)
 
 	hash128_hex(kv->hash, hash);
 	return json_pack("{s:b,s:s,s:I,s:I,s:I,s:I,s:I,s:s}", "connected",
-	    connected, "engine", kv->engine, "applied",
-	    (json_int_t)kv->applied, "durable", (json_int_t)kv->durable,
-	    "revision", (json_int_t)kv->revision, "keys",
-	    (json_int_t)kv->keys, "bytes", (json_int_t)kv->bytes, "hash",
-	    hash);
+	    connected, "engine", kv->engine, "applied", (json_int_t)kv->applied,
+	    "durable", (json_int_t)kv->durable, "revision",
+	    (json_int_t)kv->revision, "keys", (json_int_t)kv->keys, "bytes",
+	    (json_int_t)kv->bytes, "hash", hash);
 }
 
 static json_t *
@@ -151,10 +150,9 @@ raft_json(const struct status *st, bool connected)
 {
 	const struct msg_raft_status *r = &st->raft;
 
-	return json_pack("{s:I,s:I,s:I,s:I,s:b}", "first",
-	    (json_int_t)r->first, "last", (json_int_t)r->last, "commit",
-	    (json_int_t)r->commit, "applied", (json_int_t)r->applied,
-	    "connected", connected);
+	return json_pack("{s:I,s:I,s:I,s:I,s:b}", "first", (json_int_t)r->first,
+	    "last", (json_int_t)r->last, "commit", (json_int_t)r->commit,
+	    "applied", (json_int_t)r->applied, "connected", connected);
 }
 
 /* NULL: a text in it is not UTF-8.  To be freed with free(). */
@@ -202,7 +200,7 @@ static bool
 is_complete(const struct status *st, const struct status_waiter *w)
 {
 	return (!link_is_up(st->raftd) || st->raft_token >= w->token) &&
-	    (!link_is_up(st->kvd) || st->kv_token >= w->token);
+	       (!link_is_up(st->kvd) || st->kv_token >= w->token);
 }
 
 void
@@ -271,8 +269,8 @@ status_raftd_up(struct status *st, const struct msg_hello *theirs)
 void
 status_kvd_up(struct status *st, const struct msg_hello *theirs)
 {
-	static_assert(sizeof st->kv.engine == sizeof theirs->engine,
-	    "the same text");
+	static_assert(
+	    sizeof st->kv.engine == sizeof theirs->engine, "the same text");
 
 	st->kv.applied = theirs->applied;
 	st->kv.durable = theirs->durable;

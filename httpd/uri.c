@@ -118,7 +118,7 @@ uri_query_next(
 	/* A decoded NUL cuts the text: then it equals no word of ours. */
 	if (!uri_decode(piece, &len) || len != strlen(piece) ||
 	    (equals != NULL &&
-	        (!uri_decode(equals, &len) || len != strlen(equals)))) {
+		(!uri_decode(equals, &len) || len != strlen(equals)))) {
 		*malformed = true;
 		return false;
 	}

@@ -26,7 +26,7 @@ struct term_run {
 };
 
 struct rlog {
-	struct wal *wal; /* borrowed */
+	struct wal *wal;      /* borrowed */
 	uint64_t first, last; /* last = first - 1: none */
 
 	struct raft_entry *ring; /* ring_size, a power of two, or NULL */
@@ -148,8 +148,8 @@ cut(struct rlog *l, uint64_t index)
 	l->last = index - 1;
 	if (l->cached > index)
 		l->cached = index; /* the cache is empty */
-	while (l->point_count > 0 &&
-	       l->points[l->point_count - 1].index >= index)
+	while (
+	    l->point_count > 0 && l->points[l->point_count - 1].index >= index)
 		l->point_count--;
 	while (l->term_count > 0 && l->terms[l->term_count - 1].index >= index)
 		l->term_count--;
@@ -246,8 +246,8 @@ answer_add(struct answer *a, const struct raft_entry *e)
 		a->full = true;
 	if (a->full)
 		return false;
-	a->entries = array_room(
-	    a->entries, a->count, &a->cap, sizeof(*a->entries));
+	a->entries =
+	    array_room(a->entries, a->count, &a->cap, sizeof(*a->entries));
 	a->entries[a->count++] = *e;
 	a->bytes += size;
 	return true;
@@ -273,7 +273,8 @@ read_back(struct rlog *l, uint64_t index, uint64_t hi, struct answer *a)
 	if (e != ERR_OK) {
 		/* Not an entry to go on without, and nobody to ask. */
 		log_errorx("rlog: the log cannot be read back, leaving "
-		    "index=%" PRIu64, index);
+			   "index=%" PRIu64,
+		    index);
 		_exit(EX_IOERR);
 	}
 	for (size_t i = 0; i < got; i++)

@@ -72,8 +72,8 @@ wal_set_limits(struct wal *w, uint64_t segment_bytes, uint64_t prefill_bytes)
 }
 
 enum err
-wal_create(struct wal *w, const struct wal_identity *id,
-    const struct wal_conf *conf)
+wal_create(
+    struct wal *w, const struct wal_identity *id, const struct wal_conf *conf)
 {
 	assert(w->segment_count == 0);
 	if (w->failed)
@@ -93,8 +93,8 @@ wal_seal(struct wal *w, uint8_t flags)
 	if (w->open == WAL_NO_RECORD)
 		return;
 	seed = wal_place_seed(&w->id, w->cur.sequence, w->at + w->open);
-	w->chain = wal_record_seal(
-	    w->out.data + w->open, flags, w->chain, seed);
+	w->chain =
+	    wal_record_seal(w->out.data + w->open, flags, w->chain, seed);
 	w->open = WAL_NO_RECORD;
 }
 
@@ -124,7 +124,7 @@ flush(struct wal *w, uint8_t flags)
 		return e;
 	assert(end + WAL_END_BYTES <= w->filled);
 	if (d->write(d->arg, w->cur.fd, w->out.data, w->out.len,
-	        (off_t)w->at) != 0) {
+		(off_t)w->at) != 0) {
 		wal_name(w->cur.sequence, w->cur.first, name);
 		return wal_failed(w, "write", name);
 	}
@@ -270,7 +270,7 @@ wal_write(struct wal *w, const struct wal_batch_item *items, size_t n,
 		return ERR_IO;
 	for (size_t i = 0; i < n; i++) {
 		if ((e = put_item(w, &items[i],
-		         positions == NULL ? NULL : positions + done)) !=
+			 positions == NULL ? NULL : positions + done)) !=
 		    ERR_OK)
 			return e;
 		done += items[i].entry_count;

@@ -24,15 +24,15 @@
  * -1 and errno on failure.  Names are relative to the directory opened. */
 struct wal_disk {
 	void *arg;
-	int (*list)(void *arg, void (*name)(void *ctx, const char *name),
-	    void *ctx);
+	int (*list)(
+	    void *arg, void (*name)(void *ctx, const char *name), void *ctx);
 	int (*open)(void *arg, const char *name, bool create); /* a handle */
 	void (*close)(void *arg, int fd);
 	int64_t (*size)(void *arg, int fd);
 	/* All n bytes, or -1. */
 	int (*write)(void *arg, int fd, const void *data, size_t n, off_t at);
 	ssize_t (*read)(void *arg, int fd, void *data, size_t n, off_t at);
-	int (*sync)(void *arg, int fd);      /* fdatasync */
+	int (*sync)(void *arg, int fd); /* fdatasync */
 	int (*rename)(void *arg, const char *from, const char *to);
 	int (*remove)(void *arg, const char *name);
 	int (*sync_dir)(void *arg);
@@ -74,8 +74,8 @@ struct wal_recovered {
 	bool fresh; /* the directory was empty */
 	struct wal_identity identity;
 	struct raft_hard_state hard_state;
-	struct wal_conf conf;         /* the last one written */
-	uint64_t first, last;         /* entries; last = first - 1: none */
+	struct wal_conf conf; /* the last one written */
+	uint64_t first, last; /* entries; last = first - 1: none */
 	/* The first entry after conf.index that is a configuration change;
 	 * 0: none.  Everything before it may count as applied. */
 	uint64_t next_conf_change;
@@ -93,12 +93,12 @@ struct wal_recovered {
  * program version, logged.  ERR_IO, logged. */
 enum err wal_open(struct wal **wp, const struct wal_disk *d,
     struct wal_recovered *rec,
-    void (*on_entry)(void *arg, const struct raft_entry *e,
-        struct wal_position at),
+    void (*on_entry)(
+	void *arg, const struct raft_entry *e, struct wal_position at),
     void *arg);
 /* Start an empty log: identity and conf are durable when it returns OK. */
-enum err wal_create(struct wal *w, const struct wal_identity *id,
-    const struct wal_conf *conf);
+enum err wal_create(
+    struct wal *w, const struct wal_identity *id, const struct wal_conf *conf);
 void wal_close(struct wal *w); /* NULL is allowed */
 /* Other sizes than WAL_SEGMENT_BYTES and WAL_PREFILL_BYTES for segments begun
  * and zeros written from now on: crash tests want small ones. */

@@ -20,8 +20,8 @@
 void
 wal_name(uint32_t sequence, uint64_t first, char out[WAL_NAME_BYTES])
 {
-	int n = snprintf(out, WAL_NAME_BYTES, "%016" PRIx64 "-%016" PRIx64
-	    ".wal", (uint64_t)sequence, first);
+	int n = snprintf(out, WAL_NAME_BYTES,
+	    "%016" PRIx64 "-%016" PRIx64 ".wal", (uint64_t)sequence, first);
 
 	assert(n == (int)WAL_NAME_BYTES - 1);
 }
@@ -94,8 +94,8 @@ wal_header_decode(const uint8_t bytes[WAL_HEADER_BYTES], struct wal_header *h)
 
 	if (memcmp(bytes, MAGIC, MAGIC_BYTES) != 0)
 		return ERR_CORRUPT;
-	wire_decode(&w, bytes_of(bytes + MAGIC_BYTES,
-	    WAL_HEADER_BYTES - MAGIC_BYTES));
+	wire_decode(
+	    &w, bytes_of(bytes + MAGIC_BYTES, WAL_HEADER_BYTES - MAGIC_BYTES));
 	header_wire(&w, h);
 	wire_u64(&w, &sum);
 	if (wire_end(&w) != ERR_OK ||
@@ -294,11 +294,11 @@ conf_wire(struct wire *w, struct wal_conf *c)
 	wire_bool(w, &c->state.auto_leave);
 	wire_u32(w, &c->member_count);
 	wire_require(w, c->member_count <= NODES_MAX);
-	for (uint32_t i = 0;
-	     wire_err(w) == ERR_OK && i < c->member_count; i++) {
+	for (uint32_t i = 0; wire_err(w) == ERR_OK && i < c->member_count;
+	     i++) {
 		wire_u64(w, &c->members[i].id);
-		wire_text(w, c->members[i].address,
-		    sizeof(c->members[i].address));
+		wire_text(
+		    w, c->members[i].address, sizeof(c->members[i].address));
 	}
 }
 

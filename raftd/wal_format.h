@@ -11,7 +11,7 @@
 #include "raftd/wal.h"
 
 #define WAL_VERSION 1u
-#define WAL_NAME_BYTES 38u /* 16 digits, -, 16 digits, ".wal" and the NUL */
+#define WAL_NAME_BYTES 38u     /* 16 digits, -, 16 digits, ".wal" and the NUL */
 #define WAL_NAME_NEW "new.tmp" /* a segment that is being made */
 
 #define WAL_HEADER_BYTES 64u /* of a segment */

@@ -29,7 +29,7 @@ struct wal_reader {
 	size_t chunk;   /* bytes to read at least */
 	struct buf buf; /* bytes from `start` on */
 	uint64_t start;
-	enum err err;   /* sticky: OK or ERR_IO */
+	enum err err; /* sticky: OK or ERR_IO */
 };
 
 struct wal {

@@ -8,7 +8,8 @@
 #include "base/log.h"
 #include "raftd/wal_impl.h"
 
-#define READ_BYTES (128u << 10) /* at once; positions are about 64 KiB apart */
+#define READ_BYTES (128u << 10) /* at once; positions are about 64 KiB apart   \
+				 */
 
 /* ---- a window on a segment ---- */
 
@@ -54,16 +55,16 @@ slide(struct wal_reader *r, uint64_t offset, size_t n)
 		n = (size_t)(r->size - offset);
 	buf_clear(&r->buf);
 	r->start = offset;
-	got = r->disk->read(r->disk->arg, r->segment.fd,
-	    buf_extend(&r->buf, n), n, (off_t)offset);
+	got = r->disk->read(r->disk->arg, r->segment.fd, buf_extend(&r->buf, n),
+	    n, (off_t)offset);
 	if (got == (ssize_t)n)
 		return ERR_OK;
 	if (got >= 0)
 		errno = EIO; /* became shorter while we read */
 	buf_clear(&r->buf);
 	wal_name(r->segment.sequence, r->segment.first, name);
-	log_error("wal: read failed op=read file=%s offset=%" PRIu64, name,
-	    offset);
+	log_error(
+	    "wal: read failed op=read file=%s offset=%" PRIu64, name, offset);
 	return r->err = ERR_IO;
 }
 
@@ -89,7 +90,7 @@ wal_reader_record(struct wal_reader *r, const struct wal_identity *id,
 		return NULL;
 	p = wal_reader_at(r, offset, wal_record_size(rec->length));
 	if (p == NULL || !wal_record_valid(p, rec,
-	        wal_place_seed(id, r->segment.sequence, offset)))
+			     wal_place_seed(id, r->segment.sequence, offset)))
 		return NULL;
 	return p;
 }
@@ -103,7 +104,8 @@ damaged(const struct wal_reader *r, uint64_t offset, uint64_t index)
 
 	wal_name(r->segment.sequence, r->segment.first, name);
 	log_errorx("wal: an entry cannot be read back file=%s offset=%" PRIu64
-	    " index=%" PRIu64, name, offset, index);
+		   " index=%" PRIu64,
+	    name, offset, index);
 	return ERR_CORRUPT;
 }
 
@@ -140,13 +142,14 @@ next_entry(struct wal *w, uint64_t *offset, uint64_t index,
 		if (!at_end(r, *offset) ||
 		    !wal_segment_find(w, r->segment.sequence + 1, &next))
 			return r->err != ERR_OK ? r->err
-			                        : damaged(r, *offset, index);
+						: damaged(r, *offset, index);
 		if (wal_reader_open(r, w->disk, &next, READ_BYTES) != ERR_OK)
 			return r->err;
 		*offset = WAL_HEADER_BYTES;
 	}
 	if (wal_entry_decode(bytes_of(p + WAL_RECORD_BYTES, rec.length), e,
-	        data) != ERR_OK || e->index != index)
+		data) != ERR_OK ||
+	    e->index != index)
 		return damaged(r, *offset, index);
 	*offset += wal_record_size(rec.length);
 	return ERR_OK;

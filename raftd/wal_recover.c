@@ -23,9 +23,9 @@ struct recovery {
 	struct wal_reader reader;
 	bool leftover; /* there is a segment that was not finished */
 
-	uint64_t chain; /* of the last valid record */
-	uint64_t batch; /* likewise */
-	bool synced;    /* likewise: it ended its batch */
+	uint64_t chain;    /* of the last valid record */
+	uint64_t batch;    /* likewise */
+	bool synced;       /* likewise: it ended its batch */
 	uint64_t batch_at; /* where its batch begins in its segment */
 	uint32_t records;  /* in this segment */
 	uint64_t begin;    /* of this segment: behind its first records */
@@ -55,7 +55,8 @@ note_file(void *ctx, const char *name)
 		wal_segment_add(rc->w, &s);
 	else
 		log_warnx("wal: a file that is none of the log's is ignored "
-		    "file=%s", name);
+			  "file=%s",
+		    name);
 }
 
 static int
@@ -77,14 +78,15 @@ find_segments(struct recovery *rc)
 	}
 	if (w->segment_count == 0)
 		return ERR_OK;
-	qsort(w->segments, w->segment_count, sizeof(w->segments[0]),
-	    by_sequence);
+	qsort(
+	    w->segments, w->segment_count, sizeof(w->segments[0]), by_sequence);
 	for (size_t i = 1; i < w->segment_count; i++) {
 		uint32_t want = w->segments[i - 1].sequence + 1;
 
 		if (w->segments[i].sequence == want)
 			continue;
-		log_errorx("wal: a segment is missing or there twice, nothing "
+		log_errorx(
+		    "wal: a segment is missing or there twice, nothing "
 		    "was changed; put the file back, or remove this node from "
 		    "the cluster and add it with an empty directory "
 		    "sequence=%" PRIu32 " expected=%" PRIu32,
@@ -106,8 +108,8 @@ scan(struct recovery *rc, size_t i, uint64_t offset, struct rest *rest)
 	struct bytes data;
 	const uint8_t *p;
 
-	if (wal_reader_open(&rc->reader, w->disk, &w->segments[i],
-	        SCAN_BYTES) != ERR_OK)
+	if (wal_reader_open(
+		&rc->reader, w->disk, &w->segments[i], SCAN_BYTES) != ERR_OK)
 		return ERR_IO;
 	while (offset + WAL_RECORD_BYTES <= rc->reader.size) {
 		p = wal_reader_record(&rc->reader, &w->id, offset, &rec);
@@ -122,7 +124,8 @@ scan(struct recovery *rc, size_t i, uint64_t offset, struct rest *rest)
 		p += WAL_RECORD_BYTES;
 		if (rec.type == WAL_ENTRY &&
 		    wal_entry_decode(bytes_of(p, rec.length), &e, &data) ==
-		        ERR_OK && e.index > rest->last)
+			ERR_OK &&
+		    e.index > rest->last)
 			rest->last = e.index;
 		offset += wal_record_size(rec.length);
 	}
@@ -137,7 +140,7 @@ look_at(struct recovery *rc, size_t i, uint64_t offset, struct rest *rest)
 	const uint8_t *p;
 
 	if (wal_reader_open(&rc->reader, rc->w->disk, &rc->w->segments[i],
-	        SCAN_BYTES) != ERR_OK)
+		SCAN_BYTES) != ERR_OK)
 		return ERR_IO;
 	p = wal_reader_at(&rc->reader, offset, WAL_RECORD_BYTES);
 	if (p != NULL && wal_record_parse(p, &rec) && rec.type == WAL_ENTRY)
@@ -160,13 +163,13 @@ refuse(struct recovery *rc, size_t i, uint64_t offset, const char *reason)
 	for (size_t k = i; k < rc->w->segment_count; k++)
 		if (rc->w->segments[k].fd != -1 &&
 		    scan(rc, k, k == i ? offset : WAL_HEADER_BYTES, &rest) !=
-		        ERR_OK)
+			ERR_OK)
 			return ERR_IO;
 	lost = rest.last > rc->rec->last ? rest.last - rc->rec->last : 0;
 	log_errorx("wal: damaged (%s), nothing was changed; remove this node "
-	    "from the cluster and add it again with an empty directory "
-	    "file=%s offset=%" PRIu64 " entries_lost=%" PRIu64, reason, name,
-	    offset, lost);
+		   "from the cluster and add it again with an empty directory "
+		   "file=%s offset=%" PRIu64 " entries_lost=%" PRIu64,
+	    reason, name, offset, lost);
 	return ERR_CORRUPT;
 }
 
@@ -205,9 +208,9 @@ open_segment(struct recovery *rc, size_t i)
 	e = p == NULL ? ERR_CORRUPT : wal_header_decode(p, &h);
 	if (e == ERR_VERSION) {
 		log_errorx("wal: written in a format that this program does "
-		    "not know; start the version that wrote it file=%s "
-		    "format=%" PRIu32 " known=%u", name, h.version,
-		    WAL_VERSION);
+			   "not know; start the version that wrote it file=%s "
+			   "format=%" PRIu32 " known=%u",
+		    name, h.version, WAL_VERSION);
 		return e;
 	}
 	if (e != ERR_OK)
@@ -262,9 +265,8 @@ take_entry(
 	if (data.len > 0)
 		e.data = blob_new(data.data, data.len);
 	rc->on_entry(rc->arg, &e,
-	    (struct wal_position){.index = e.index,
-	        .segment = sequence,
-	        .offset = (uint32_t)at});
+	    (struct wal_position){
+		.index = e.index, .segment = sequence, .offset = (uint32_t)at});
 	blob_unref(&e.data);
 	return ERR_OK;
 }
@@ -345,9 +347,9 @@ walk(struct recovery *rc, size_t i, uint64_t *end)
 			break;
 		if (take_record(rc, &r, p, w->segments[i].sequence, at) !=
 		    ERR_OK)
-			return refuse(rc, i, at, begins_late(rc)
-			    ? "segments missing before it"
-			    : "records contradict");
+			return refuse(rc, i, at,
+			    begins_late(rc) ? "segments missing before it"
+					    : "records contradict");
 		if (r.batch != rc->batch || rc->records == 0)
 			rc->batch_at = at;
 		rc->chain = r.checksum;
@@ -375,8 +377,8 @@ used_end(struct recovery *rc, uint64_t offset, uint64_t *end)
 
 	*end = offset;
 	for (uint64_t at = offset; at < r->size;) {
-		size_t n = r->size - at < r->chunk ? (size_t)(r->size - at)
-		                                   : r->chunk;
+		size_t n =
+		    r->size - at < r->chunk ? (size_t)(r->size - at) : r->chunk;
 		const uint8_t *p = wal_reader_at(r, at, n);
 
 		if (p == NULL)
@@ -441,13 +443,14 @@ judge_end(struct recovery *rc, uint64_t offset)
 		return refuse(rc, i, offset, "synced data follow");
 	if (!may_be_torn(rc, offset))
 		return rc->reader.err != ERR_OK
-		    ? rc->reader.err
-		    : refuse(rc, i, offset, "a record that is all there");
+			   ? rc->reader.err
+			   : refuse(
+				 rc, i, offset, "a record that is all there");
 	rc->rec->cut_bytes = end - offset;
 	wal_name(w->segments[i].sequence, w->segments[i].first, name);
 	log_warnx("wal: a write that was not finished is cut off file=%s "
-	    "offset=%" PRIu64 " bytes=%" PRIu64 " last_index=%" PRIu64, name,
-	    offset, end - offset, rc->rec->last);
+		  "offset=%" PRIu64 " bytes=%" PRIu64 " last_index=%" PRIu64,
+	    name, offset, end - offset, rc->rec->last);
 	return ERR_OK;
 }
 
@@ -464,16 +467,16 @@ settle(struct recovery *rc, uint64_t end)
 	wal_name(w->cur.sequence, w->cur.first, name);
 	for (uint64_t at = rc->batch_at; at < r->size;) {
 		uint64_t limit = at < end ? end : r->size;
-		size_t n = limit - at < r->chunk ? (size_t)(limit - at)
-		                                 : r->chunk;
+		size_t n =
+		    limit - at < r->chunk ? (size_t)(limit - at) : r->chunk;
 		const uint8_t *p = wal_reader_at(r, at, n);
 
 		if (p == NULL)
 			return ERR_IO;
 		if (at >= end)
 			memset(r->buf.data + (at - r->start), 0, n);
-		if (w->disk->write(w->disk->arg, w->cur.fd, p, n,
-		        (off_t)at) != 0)
+		if (w->disk->write(w->disk->arg, w->cur.fd, p, n, (off_t)at) !=
+		    0)
 			return wal_failed(w, "write", name);
 		at += n;
 	}
@@ -533,8 +536,8 @@ read_all(struct recovery *rc)
 }
 
 enum err
-wal_recover(struct wal *w, struct wal_recovered *rec, wal_entry_fn *on_entry,
-    void *arg)
+wal_recover(
+    struct wal *w, struct wal_recovered *rec, wal_entry_fn *on_entry, void *arg)
 {
 	struct recovery rc = {
 	    .w = w, .rec = rec, .on_entry = on_entry, .arg = arg};

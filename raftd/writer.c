@@ -91,15 +91,15 @@ reserve(struct writer *wr, size_t items, size_t positions)
 {
 	if (items > wr->item_cap) {
 		wr->item_cap = grown(items, wr->item_cap);
-		wr->items = mem_resize(
-		    wr->items, wr->item_cap, sizeof(*wr->items));
+		wr->items =
+		    mem_resize(wr->items, wr->item_cap, sizeof(*wr->items));
 		wr->hard_states = mem_resize(
 		    wr->hard_states, wr->item_cap, sizeof(*wr->hard_states));
 	}
 	if (positions > wr->position_cap) {
 		wr->position_cap = grown(positions, wr->position_cap);
-		wr->positions = mem_resize(wr->positions, wr->position_cap,
-		    sizeof(*wr->positions));
+		wr->positions = mem_resize(
+		    wr->positions, wr->position_cap, sizeof(*wr->positions));
 	}
 }
 
@@ -265,7 +265,7 @@ writer_submit(struct writer *wr, struct writer_job **job)
 	/* It cannot be stored, and its response must not be given. */
 	if ((*job)->append.snapshot != NULL) {
 		log_errorx("writer: a snapshot arrived, which this version "
-		    "cannot store; run the version of the other nodes");
+			   "cannot store; run the version of the other nodes");
 		_exit(EX_CONFIG);
 	}
 	jobs_push(&wr->staged, *job);

@@ -104,8 +104,8 @@ memdisk_clone(const struct memdisk *md)
 		memcpy(g->name, f->name, NAME_BYTES);
 		memcpy(g->platter_name, f->platter_name, NAME_BYTES);
 		if (f->change_count > 0)
-			g->changes = mem_zalloc(
-			    f->change_count, sizeof(g->changes[0]));
+			g->changes =
+			    mem_zalloc(f->change_count, sizeof(g->changes[0]));
 		g->change_count = f->change_count;
 		for (size_t k = 0; k < f->change_count; k++) {
 			g->changes[k].at = f->changes[k].at;
@@ -289,8 +289,8 @@ disk_write(void *arg, int fd, const void *data, size_t n, off_t at)
 	else if (bad && !md->off)
 		n /= 2;
 	put(&f->now, data, n, (uint64_t)at);
-	f->changes = mem_resize(
-	    f->changes, f->change_count + 1, sizeof(f->changes[0]));
+	f->changes =
+	    mem_resize(f->changes, f->change_count + 1, sizeof(f->changes[0]));
 	c = &f->changes[f->change_count++];
 	*c = (struct change){.at = (uint64_t)at, .time = md->time++};
 	buf_append(&c->data, data, n);
@@ -387,8 +387,8 @@ disk_sync_dir(void *arg)
 	(void)pthread_mutex_lock(&md->lock);
 	bad = fails(md, MEMDISK_SYNC_DIR);
 	for (size_t i = 0; !bad && i < md->used; i++)
-		memcpy(md->files[i].platter_name, md->files[i].name,
-		    NAME_BYTES);
+		memcpy(
+		    md->files[i].platter_name, md->files[i].name, NAME_BYTES);
 	(void)pthread_mutex_unlock(&md->lock);
 	return bad ? -1 : 0;
 }
@@ -460,11 +460,11 @@ cut_prefix(struct file *f, uint64_t moment, uint64_t *seed)
 /* What the names are after it: each on its own old or new, as the file system's
  * journal is not ours to know. */
 static void
-cut_name(struct memdisk *md, struct file *f, enum memdisk_cut mode,
-    uint64_t *seed)
+cut_name(
+    struct memdisk *md, struct file *f, enum memdisk_cut mode, uint64_t *seed)
 {
 	bool keep = mode == MEMDISK_CUT_NONE ||
-	    (mode != MEMDISK_CUT_ALL && memdisk_random(seed, 2) == 0);
+		    (mode != MEMDISK_CUT_ALL && memdisk_random(seed, 2) == 0);
 
 	if (!keep) {
 		memcpy(f->name, f->platter_name, NAME_BYTES);

@@ -9,7 +9,7 @@
 
 #include "tests/sim/sim.h"
 
-#define STEPS_DEFAULT 12000u
+#define STEPS_DEFAULT 30000u
 #define TAIL 60u
 
 struct command {

@@ -133,8 +133,8 @@ add(struct test *t, size_t i, enum way way)
 	t->key[i][1] = (char)('0' + i);
 	key = bytes_of(t->key[i], 2);
 	w->way = way;
-	w->cmd = (struct cmd){.op = CMD_PUT, .key = key,
-	    .value = bytes_of_str("value")};
+	w->cmd = (struct cmd){
+	    .op = CMD_PUT, .key = key, .value = bytes_of_str("value")};
 	w->item.key = key;
 	assert_true(pending_add(t->p, w, t->now));
 }
@@ -258,11 +258,13 @@ reply(struct test *t, uint8_t to, uint64_t seq, enum err code, uint32_t count,
 }
 
 static enum err
-refuse(struct test *t, uint8_t what, uint64_t seq, uint32_t attempt,
-    enum err code)
+refuse(
+    struct test *t, uint8_t what, uint64_t seq, uint32_t attempt, enum err code)
 {
-	struct msg_refuse m = {
-	    .what = what, .code = (uint8_t)code, .seq = seq, .attempt = attempt};
+	struct msg_refuse m = {.what = what,
+	    .code = (uint8_t)code,
+	    .seq = seq,
+	    .attempt = attempt};
 	struct buf b = {NULL, 0, 0};
 	struct wire w;
 	enum err rc;
@@ -314,7 +316,8 @@ commands_of_one_turn_leave_as_one_proposal(void **state)
 	}
 	assert_int_equal(pending_count(t->p), 0);
 	assert_int_equal(pending_next(t->p).ns == MONO_NEVER.ns ||
-	        pending_next(t->p).ns > t->now.ns, 1);
+			     pending_next(t->p).ns > t->now.ns,
+	    1);
 }
 
 static void
@@ -354,8 +357,7 @@ reads_leave_as_one_message_and_probes_have_no_key(void **state)
 	assert_int_equal(m.count, 2);
 	assert_int_equal(sent_read(&t->kvd, 0, MSG_STALE_READ).count, 1);
 
-	assert_int_equal(
-	    reply(t, MSG_REPLY_READ, m.seq, ERR_OK, 2, 0), ERR_OK);
+	assert_int_equal(reply(t, MSG_REPLY_READ, m.seq, ERR_OK, 2, 0), ERR_OK);
 	assert_int_equal(answers, 3);
 	assert_answer(0, &t->w[0], ERR_OK);
 	assert_string_equal(answered[0].value, "hello");
@@ -395,14 +397,12 @@ lookups_that_did_not_fit_are_asked_for_again(void **state)
 	for (size_t i = 0; i < 5; i++)
 		add(t, i, WAY_READ);
 	turn(t);
-	assert_int_equal(
-	    reply(t, MSG_REPLY_READ, 1, ERR_OK, 2, 3), ERR_OK);
+	assert_int_equal(reply(t, MSG_REPLY_READ, 1, ERR_OK, 2, 3), ERR_OK);
 	assert_int_equal(answers, 2);
 	turn(t);
 	assert_int_equal(t->raftd.sent, 2);
 	assert_int_equal(sent_read(&t->raftd, 1, MSG_READ).count, 3);
-	assert_int_equal(
-	    reply(t, MSG_REPLY_READ, 2, ERR_OK, 3, 0), ERR_OK);
+	assert_int_equal(reply(t, MSG_REPLY_READ, 2, ERR_OK, 3, 0), ERR_OK);
 	assert_int_equal(answers, 5);
 	assert_answer(4, &t->w[4], ERR_OK);
 
@@ -426,8 +426,7 @@ static void
 the_number_of_waiters_is_bounded(void **state)
 {
 	struct test *t = *state;
-	struct waiter *many =
-	    mem_zalloc(REQUESTS_INFLIGHT_MAX, sizeof *many);
+	struct waiter *many = mem_zalloc(REQUESTS_INFLIGHT_MAX, sizeof *many);
 
 	t->raftd.up = false;
 	for (size_t i = 0; i < REQUESTS_INFLIGHT_MAX; i++)
@@ -701,7 +700,7 @@ a_deadline_is_503_when_every_attempt_was_refused(void **state)
 	}
 	/* The last attempt may have been sent just before the deadline. */
 	assert_true(answered[0].a.code == ERR_TRANSFERRING ||
-	    answered[0].a.code == ERR_TIMEOUT);
+		    answered[0].a.code == ERR_TIMEOUT);
 
 	add(t, 1, WAY_READ);
 	turn(t);
@@ -870,8 +869,8 @@ duplicates_and_nonsense_are_harmless(void **state)
 	    reply(t, MSG_REPLY_PROPOSE, 1, ERR_CREATED, 2, 0), ERR_MALFORMED);
 	assert_int_equal(
 	    refuse(t, MSG_REFUSED_READ, 1, 1, ERR_NO_LEADER), ERR_MALFORMED);
-	assert_int_equal(refuse(t, MSG_REFUSED_PROPOSE, 1, 1, ERR_CREATED),
-	    ERR_MALFORMED);
+	assert_int_equal(
+	    refuse(t, MSG_REFUSED_PROPOSE, 1, 1, ERR_CREATED), ERR_MALFORMED);
 	assert_int_equal(
 	    refuse(t, MSG_REFUSED_PROPOSE, 1, 7, ERR_NO_LEADER), ERR_OK);
 	wire_decode(&w, buf_bytes(&b));

@@ -18,8 +18,8 @@ rendered(enum err code, const char *detail)
 
 	problem_render(&out, code, detail);
 	assert_int_equal(out.data[out.len - 1], '\n');
-	j = json_loadb((const char *)out.data, out.len,
-	    JSON_REJECT_DUPLICATES, NULL);
+	j = json_loadb(
+	    (const char *)out.data, out.len, JSON_REJECT_DUPLICATES, NULL);
 	assert_non_null(j);
 	buf_free(&out);
 	return j;
@@ -43,8 +43,7 @@ a_problem_has_the_members_of_the_rfc_and_a_code(void **state)
 	assert_int_equal(json_object_size(j), 5);
 	assert_string_equal(text(j, "type"), "about:blank");
 	assert_string_equal(text(j, "title"), err_title(ERR_NO_LEADER));
-	assert_int_equal(
-	    json_integer_value(json_object_get(j, "status")), 503);
+	assert_int_equal(json_integer_value(json_object_get(j, "status")), 503);
 	assert_string_equal(text(j, "code"), "no_leader");
 	assert_string_equal(text(j, "detail"), problem_advice(ERR_NO_LEADER));
 	json_decref(j);

@@ -147,8 +147,8 @@ check_entries(
 	}
 	assert_true(count <= 1 || bytes <= max_bytes);
 	if (count < hi - lo) { /* one more would not have fitted */
-		struct raft_entry next = {.term = f->term[lo + count],
-		    .index = lo + count};
+		struct raft_entry next = {
+		    .term = f->term[lo + count], .index = lo + count};
 
 		next.data = blob_new(NULL, f->len[lo + count]);
 		if (next.data->len == 0)
@@ -185,10 +185,12 @@ an_empty_log_has_no_entries(void **state)
 	assert_int_equal(rlog_first(f->rlog), 1);
 	assert_int_equal(rlog_last(f->rlog), 0);
 	check_terms(f);
-	assert_int_equal(rlog_entries(f->rlog, 1, 2, RAFT_NO_LIMIT, &out,
-	    &count), RAFT_UNAVAILABLE);
-	assert_int_equal(rlog_entries(f->rlog, 0, 1, RAFT_NO_LIMIT, &out,
-	    &count), RAFT_COMPACTED);
+	assert_int_equal(
+	    rlog_entries(f->rlog, 1, 2, RAFT_NO_LIMIT, &out, &count),
+	    RAFT_UNAVAILABLE);
+	assert_int_equal(
+	    rlog_entries(f->rlog, 0, 1, RAFT_NO_LIMIT, &out, &count),
+	    RAFT_COMPACTED);
 	check_entries(f, 1, 1, RAFT_NO_LIMIT);
 }
 
@@ -268,8 +270,8 @@ the_core_sees_the_same(void **state)
 	assert_int_equal(ops->last_index(f->rlog), 3);
 	assert_int_equal(ops->term(f->rlog, 2, &term), RAFT_OK);
 	assert_int_equal(term, 3);
-	assert_int_equal(ops->entries(f->rlog, 1, 4, RAFT_NO_LIMIT, &out,
-	    &count), RAFT_OK);
+	assert_int_equal(
+	    ops->entries(f->rlog, 1, 4, RAFT_NO_LIMIT, &out, &count), RAFT_OK);
 	assert_int_equal(count, 3);
 	raft_entries_free(out, count);
 	assert_int_equal(
@@ -317,8 +319,7 @@ it_is_what_the_model_is(void **state)
 
 		if (what < 1) {
 			f->cache_bytes = memdisk_random(&f->seed, 20000);
-			start(f, UINT64_C(1024)
-			    << memdisk_random(&f->seed, 9));
+			start(f, UINT64_C(1024) << memdisk_random(&f->seed, 9));
 		} else if (what < 40 && f->last < INDEX_MAX - 100) {
 			uint64_t first = f->last + 1;
 
@@ -326,8 +327,8 @@ it_is_what_the_model_is(void **state)
 				first -= memdisk_random(
 				    &f->seed, f->last < 40 ? f->last + 1 : 40);
 			if (memdisk_random(&f->seed, 200) == 0)
-				first = 1 + memdisk_random(
-				    &f->seed, f->last + 1);
+				first =
+				    1 + memdisk_random(&f->seed, f->last + 1);
 			if (first == 0)
 				first = 1;
 			term += memdisk_random(&f->seed, 10) == 0;
@@ -342,8 +343,8 @@ it_is_what_the_model_is(void **state)
 				hi = lo + 600;
 			check_entries(f, lo, hi,
 			    memdisk_random(&f->seed, 3) == 0
-			        ? RAFT_NO_LIMIT
-			        : memdisk_random(&f->seed, 40000));
+				? RAFT_NO_LIMIT
+				: memdisk_random(&f->seed, 40000));
 		}
 	}
 	check_terms(f);

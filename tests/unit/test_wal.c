@@ -115,8 +115,8 @@ append(struct fixture *f, uint64_t first, uint64_t last, uint64_t term,
 
 		if (b != NULL)
 			memset(b->data, (int)(i & 0xff), bytes);
-		e[i - first] = (struct raft_entry){
-		    .term = term, .index = i, .data = b};
+		e[i - first] =
+		    (struct raft_entry){.term = term, .index = i, .data = b};
 	}
 	assert_int_equal(
 	    wal_write(f->wal, &item, 1, true, &f->at[first]), ERR_OK);
@@ -139,8 +139,8 @@ append_change(struct fixture *f, uint64_t index)
 }
 
 static enum err
-write_hard_state(struct fixture *f, uint64_t term, uint64_t vote,
-    uint64_t commit, bool sync)
+write_hard_state(
+    struct fixture *f, uint64_t term, uint64_t vote, uint64_t commit, bool sync)
 {
 	struct raft_hard_state hs = {
 	    .term = term, .vote = vote, .commit = commit};
@@ -366,8 +366,9 @@ read_and_check(struct fixture *f, uint64_t point, uint64_t from, size_t count,
 	struct raft_entry *out = mem_zalloc(count, sizeof(*out));
 	size_t got = 0;
 
-	assert_int_equal(wal_read(f->wal, f->at[point], from, count, max_bytes,
-	    out, &got), ERR_OK);
+	assert_int_equal(
+	    wal_read(f->wal, f->at[point], from, count, max_bytes, out, &got),
+	    ERR_OK);
 	assert_int_equal(got, expected);
 	for (size_t i = 0; i < got; i++) {
 		assert_int_equal(out[i].index, from + i);
@@ -388,8 +389,7 @@ entries_are_read_across_segments_and_other_records(void **state)
 	create(f);
 	for (uint64_t i = 1; i <= 100; i++) {
 		append(f, i, i, 1, 300);
-		assert_int_equal(
-		    write_hard_state(f, 1, 0, i, false), ERR_OK);
+		assert_int_equal(write_hard_state(f, 1, 0, i, false), ERR_OK);
 	}
 	read_and_check(f, 1, 1, 100, UINT64_MAX, 100);
 	read_and_check(f, 1, 40, 20, UINT64_MAX, 20);
@@ -412,13 +412,15 @@ a_damaged_entry_is_not_read(void **state)
 	append(f, 1, 4, 1, 50);
 	b = memdisk_file(f->md, memdisk_last_name(f->md));
 	b->data[f->at[3].offset + 60] ^= 1;
-	assert_int_equal(wal_read(f->wal, f->at[1], 1, 4, UINT64_MAX, out,
-	    &got), ERR_CORRUPT);
+	assert_int_equal(
+	    wal_read(f->wal, f->at[1], 1, 4, UINT64_MAX, out, &got),
+	    ERR_CORRUPT);
 	read_and_check(f, 1, 1, 2, UINT64_MAX, 2);
 	/* A position that is not one. */
 	f->at[1].offset += 8;
-	assert_int_equal(wal_read(f->wal, f->at[1], 1, 1, UINT64_MAX, out,
-	    &got), ERR_CORRUPT);
+	assert_int_equal(
+	    wal_read(f->wal, f->at[1], 1, 1, UINT64_MAX, out, &got),
+	    ERR_CORRUPT);
 }
 
 /* ---- syncs ---- */
@@ -472,16 +474,15 @@ any_failure_is_final(void **state)
 static void
 a_failed_creation_leaves_an_empty_directory(void **state)
 {
-	static const unsigned ops[] = {MEMDISK_CREATE, MEMDISK_WRITE,
-	    MEMDISK_SYNC, MEMDISK_RENAME};
+	static const unsigned ops[] = {
+	    MEMDISK_CREATE, MEMDISK_WRITE, MEMDISK_SYNC, MEMDISK_RENAME};
 	struct fixture *f = *state;
 	struct wal_conf conf = conf_of(0);
 
 	for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
 		assert_int_equal(reopen(f), ERR_OK);
 		memdisk_fail(f->md, ops[i], 1);
-		assert_int_equal(
-		    wal_create(f->wal, &identity, &conf), ERR_IO);
+		assert_int_equal(wal_create(f->wal, &identity, &conf), ERR_IO);
 		memdisk_fail(f->md, 0, 0);
 		assert_int_equal(reopen(f), ERR_OK);
 		assert_true(f->rec.fresh);

@@ -37,7 +37,7 @@ struct model {
 	struct state now;
 	struct state *history; /* after each record */
 	size_t count, cap;
-	size_t durable; /* history[durable] was synced */
+	size_t durable;        /* history[durable] was synced */
 	size_t durable_before; /* likewise, by the sync before that */
 };
 
@@ -77,11 +77,12 @@ entry_hash(const struct raft_entry *e)
 static void
 note(struct model *m)
 {
-	m->now.entries = hash64(&m->entry[1], m->now.last * sizeof(uint64_t), 0);
+	m->now.entries =
+	    hash64(&m->entry[1], m->now.last * sizeof(uint64_t), 0);
 	if (m->count == m->cap) {
 		m->cap = m->cap == 0 ? 64 : m->cap * 2;
-		m->history = mem_resize(
-		    m->history, m->cap, sizeof(m->history[0]));
+		m->history =
+		    mem_resize(m->history, m->cap, sizeof(m->history[0]));
 	}
 	m->history[m->count++] = m->now;
 }
@@ -204,8 +205,8 @@ rig_create(struct rig *r)
 
 	if (e != ERR_OK)
 		return e;
-	if (r->rec.fresh && (e = wal_create(r->wal, &identity, &conf)) !=
-	        ERR_OK)
+	if (r->rec.fresh &&
+	    (e = wal_create(r->wal, &identity, &conf)) != ERR_OK)
 		return e;
 	note(&r->m);
 	return ERR_OK;
@@ -225,7 +226,8 @@ struct work { /* memory of one wal_write() */
 static struct blob *
 payload(uint64_t *seed)
 {
-	size_t n = memdisk_random(seed, memdisk_random(seed, 8) == 0 ? 1500 : 90);
+	uint64_t limit = memdisk_random(seed, 8) == 0 ? 1500 : 90;
+	size_t n = memdisk_random(seed, limit);
 	bool sparse = memdisk_random(seed, 3) == 0;
 	struct blob *b;
 
@@ -234,8 +236,8 @@ payload(uint64_t *seed)
 	b = blob_new(NULL, n);
 	for (size_t i = 0; i < n; i++)
 		b->data[i] = sparse && i % 7 != 0
-		    ? 0
-		    : (uint8_t)memdisk_random(seed, 256);
+				 ? 0
+				 : (uint8_t)memdisk_random(seed, 256);
 	return b;
 }
 
@@ -251,8 +253,7 @@ plan_entries(struct rig *r, struct work *k, size_t i)
 		index -= memdisk_random(
 		    &r->seed, m->now.last - m->now.hs.commit + 1);
 	for (uint64_t e = 0; e < n; e++)
-		k->entries[i][e] = (struct raft_entry){
-		    .term = k->hs[i].term,
+		k->entries[i][e] = (struct raft_entry){.term = k->hs[i].term,
 		    .index = index + e,
 		    .data = payload(&r->seed)};
 	k->items[i].entries = k->entries[i];
@@ -274,8 +275,8 @@ plan_item(struct rig *r, struct work *k, size_t i, bool promises)
 	if (promises && memdisk_random(&r->seed, 5) != 0)
 		plan_entries(r, k, i);
 	last = item->entry_count > 0
-	    ? item->entries[item->entry_count - 1].index
-	    : r->m.now.last;
+		   ? item->entries[item->entry_count - 1].index
+		   : r->m.now.last;
 	if (last > hs->commit && memdisk_random(&r->seed, 2) == 0)
 		hs->commit += memdisk_random(&r->seed, last - hs->commit + 1);
 	if (memdisk_random(&r->seed, 6) != 0)
@@ -344,6 +345,19 @@ recover(struct rig *r)
 
 /* ---- power cuts ---- */
 
+/* Power goes again while the log is being opened. */
+static void
+cut_recovery(struct rig *r, enum memdisk_cut mode)
+{
+	struct state s;
+
+	memdisk_power_off(r->md, 1 + memdisk_random(&r->seed, 4));
+	(void)rig_open(r, &s);
+	wal_close(r->wal);
+	r->wal = NULL;
+	memdisk_cut(r->md, mode, &r->seed);
+}
+
 static void
 nothing_synced_is_lost_in_power_cuts(void **state)
 {
@@ -370,6 +384,8 @@ nothing_synced_is_lost_in_power_cuts(void **state)
 			r->wal = NULL;
 			if (mode < 6) /* else the process alone ends */
 				memdisk_cut(r->md, modes[mode], &r->seed);
+			if (memdisk_random(&r->seed, 3) == 0)
+				cut_recovery(r, modes[mode % 6]);
 			recover(r);
 			torn += r->rec.cut_bytes > 0;
 			cuts++;
@@ -449,7 +465,8 @@ static void
 every_read_and_write_of_recovery_may_fail_once(void **state)
 {
 	static const unsigned any = MEMDISK_READ | MEMDISK_WRITE |
-	    MEMDISK_SYNC | MEMDISK_SYNC_DIR | MEMDISK_REMOVE;
+				    MEMDISK_SYNC | MEMDISK_SYNC_DIR |
+				    MEMDISK_REMOVE;
 	struct rig *r = mem_zalloc(1, sizeof(*r));
 	struct state s;
 	uint64_t nth;
@@ -484,8 +501,8 @@ struct tally {
  * is, or, the one thing that cannot be told apart, lacks records at its end,
  * behind what was the outcome `least`. */
 static void
-try_copy(const struct rig *r, struct memdisk *copy, size_t least,
-    struct tally *t)
+try_copy(
+    const struct rig *r, struct memdisk *copy, size_t least, struct tally *t)
 {
 	struct memdisk *before = memdisk_clone(copy);
 	struct rig *c = mem_zalloc(1, sizeof(*c));
@@ -568,7 +585,8 @@ a_flip_of_any_byte_is_noticed(void **state)
 		mem_free(r);
 	}
 	print_message("flips: %" PRIu64 " whole, %" PRIu64 " refused, %" PRIu64
-	    " taken for torn\n", t.whole, t.refused, t.torn);
+		      " taken for torn\n",
+	    t.whole, t.refused, t.torn);
 	assert_true(t.refused > 1000);
 	assert_true(t.torn < 20);
 }
@@ -594,7 +612,8 @@ a_file_cut_at_any_byte_is_noticed(void **state)
 		mem_free(r);
 	}
 	print_message("cuts: %" PRIu64 " whole, %" PRIu64 " refused, %" PRIu64
-	    " taken for torn\n", t.whole, t.refused, t.torn);
+		      " taken for torn\n",
+	    t.whole, t.refused, t.torn);
 	assert_int_equal(t.torn, 0);
 	assert_true(t.refused > 500);
 }
@@ -616,15 +635,15 @@ lost_and_foreign_sectors_are_noticed(void **state)
 		bool zeros = memdisk_random(&rnd, 2) == 0;
 
 		for (size_t i = at; i < at + 512 && i < b->len; i++)
-			b->data[i] = zeros
-			    ? 0
-			    : (uint8_t)memdisk_random(&rnd, 256);
+			b->data[i] =
+			    zeros ? 0 : (uint8_t)memdisk_random(&rnd, 256);
 		try_copy(r, c, 0, &t);
 		rig_free(r);
 		mem_free(r);
 	}
-	print_message("sectors: %" PRIu64 " whole, %" PRIu64 " refused, %"
-	    PRIu64 " taken for torn\n", t.whole, t.refused, t.torn);
+	print_message("sectors: %" PRIu64 " whole, %" PRIu64
+		      " refused, %" PRIu64 " taken for torn\n",
+	    t.whole, t.refused, t.torn);
 	assert_true(t.refused > 20);
 }
 

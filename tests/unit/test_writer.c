@@ -37,8 +37,7 @@ setup(void **state)
 
 	f->md = memdisk_new();
 	f->disk = memdisk_disk(f->md);
-	assert_int_equal(
-	    wal_open(&f->wal, &f->disk, &rec, NULL, NULL), ERR_OK);
+	assert_int_equal(wal_open(&f->wal, &f->disk, &rec, NULL, NULL), ERR_OK);
 	wal_set_limits(f->wal, 1 << 16, 1 << 15);
 	assert_int_equal(wal_create(f->wal, &id, &conf), ERR_OK);
 	f->rlog = rlog_open(10000);
@@ -109,12 +108,11 @@ take(struct fixture *f)
 		const struct raft_msg *m = &job->append;
 
 		for (size_t i = 0; i < m->entry_count; i++) {
-			assert_int_equal(job->positions[i].index,
-			    m->entries[i].index);
+			assert_int_equal(
+			    job->positions[i].index, m->entries[i].index);
 			assert_int_equal(
 			    m->entries[i].index, rlog_last(f->rlog) + 1);
-			rlog_append(
-			    f->rlog, &m->entries[i], job->positions[i]);
+			rlog_append(f->rlog, &m->entries[i], job->positions[i]);
 		}
 		writer_job_free(&job);
 		assert_null(job);
@@ -217,8 +215,7 @@ closing_waits_for_what_was_submitted(void **state)
 	f->writer = NULL;
 	wal_close(f->wal);
 	f->wal = NULL;
-	assert_int_equal(
-	    wal_open(&f->wal, &f->disk, &rec, NULL, NULL), ERR_OK);
+	assert_int_equal(wal_open(&f->wal, &f->disk, &rec, NULL, NULL), ERR_OK);
 	assert_int_equal(rec.last, 10);
 }
 
@@ -274,12 +271,13 @@ reading_goes_on_while_writing(void **state)
 			size_t count;
 
 			assert_int_equal(rlog_entries(f->rlog, lo, hi,
-			    RAFT_NO_LIMIT, &out, &count), RAFT_OK);
+					     RAFT_NO_LIMIT, &out, &count),
+			    RAFT_OK);
 			assert_int_equal(count, hi - lo);
 			for (size_t i = 0; i < count; i++) {
 				assert_int_equal(out[i].index, lo + i);
-				assert_int_equal(out[i].data->data[99],
-				    (lo + i) & 0xff);
+				assert_int_equal(
+				    out[i].data->data[99], (lo + i) & 0xff);
 			}
 			raft_entries_free(out, count);
 			read_back += count;
