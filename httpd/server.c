@@ -320,20 +320,23 @@ start_daemon(struct server *s)
 	if (limit == 0)
 		limit = (unsigned)s->httpd->connections_max;
 	MHD_set_panic_func(on_panic, NULL);
-	/* clang-format off: one option per line */
+	/* One option per line: */
+	/* clang-format off */
 	return MHD_start_daemon(
-	    MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0,
-	    NULL, NULL, request_on_data, s, MHD_OPTION_EXTERNAL_LOGGER, on_log,
-	    s, /* must be the first */
-	    MHD_OPTION_LISTEN_SOCKET, s->listen_fd, MHD_OPTION_URI_LOG_CALLBACK,
-	    request_on_target, s, MHD_OPTION_NOTIFY_COMPLETED,
-	    request_on_completed, s, MHD_OPTION_NOTIFY_CONNECTION,
-	    on_connection, s, MHD_OPTION_UNESCAPE_CALLBACK, keep_encoded, NULL,
+	    MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG,
+	    0, NULL, NULL, request_on_data, s,
+	    MHD_OPTION_EXTERNAL_LOGGER, on_log, s, /* must be the first */
+	    MHD_OPTION_LISTEN_SOCKET, s->listen_fd,
+	    MHD_OPTION_URI_LOG_CALLBACK, request_on_target, s,
+	    MHD_OPTION_NOTIFY_COMPLETED, request_on_completed, s,
+	    MHD_OPTION_NOTIFY_CONNECTION, on_connection, s,
+	    MHD_OPTION_UNESCAPE_CALLBACK, keep_encoded, NULL,
 	    MHD_OPTION_CONNECTION_LIMIT, limit,
 	    MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_BYTES,
-	    MHD_OPTION_CONNECTION_TIMEOUT, IDLE_S, MHD_OPTION_STRICT_FOR_CLIENT,
-	    1, /* Host, blanks in targets */
-	    MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
+	    MHD_OPTION_CONNECTION_TIMEOUT, IDLE_S,
+	    MHD_OPTION_STRICT_FOR_CLIENT, 1, /* Host, blanks in targets */
+	    MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,
+	    MHD_OPTION_END);
 	/* clang-format on */
 }
 

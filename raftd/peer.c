@@ -212,9 +212,11 @@ in_take(void *arg, struct link *l, uint8_t type, struct wire *w)
 
 	if (type != MSG_RAFT || rmsg_decode(w, &m) != ERR_OK)
 		return ERR_MALFORMED;
-	/* A node speaks for itself (a forwarded transfer names its target). */
-	if (m.to != rd->opt.id || (m.from != link_peer(l)->node &&
-				      m.type != RAFT_MSG_TRANSFER_LEADER)) {
+	/* A node speaks for itself (a forwarded transfer names its target).
+	 * Logs are never cut, so nobody sends snapshots. */
+	if (m.type == RAFT_MSG_SNAP || m.to != rd->opt.id ||
+	    (m.from != link_peer(l)->node &&
+		m.type != RAFT_MSG_TRANSFER_LEADER)) {
 		raft_msg_free(&m);
 		return ERR_MALFORMED;
 	}

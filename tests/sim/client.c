@@ -282,15 +282,31 @@ user_begin(struct user *u, struct mono now)
 	}
 }
 
-/* Where in the log a write will be found, once it is in a batch. */
+static void
+forget_place(struct op *op, size_t place)
+{
+	size_t *pos = bucket_of(op->node, op->epoch, op->seq, op->slot);
+
+	while (*pos != place) {
+		assert(*pos != 0);
+		pos = &history.ops[*pos - 1].chain;
+	}
+	*pos = op->chain;
+}
+
+/* Where in the log a write will be found, once it is in a batch.  A batch that
+ * is certainly refused may be given up and its commands go into another one. */
 static void
 note_place(struct user *u)
 {
 	struct op *op = &history.ops[u->op];
 	size_t *bucket;
 
-	if (!u->busy || u->w.batch == NULL || op->seq != 0 || !is_write(op))
+	if (!u->busy || u->w.batch == NULL || !is_write(op) ||
+	    op->seq == u->w.batch->seq)
 		return;
+	if (op->seq != 0)
+		forget_place(op, u->op + 1);
 	op->epoch = u->client->epoch;
 	op->seq = u->w.batch->seq;
 	op->slot = u->w.slot;

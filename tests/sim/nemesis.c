@@ -319,20 +319,19 @@ voters_of(const struct wal_conf *conf)
 	return conf->state.voters.count;
 }
 
-/* A node that has left for good cannot be taken in again under its id. */
-static bool
-may_have(unsigned node)
-{
-	return !proc_at(node, ROLE_RAFTD)->gone;
-}
+/* Nodes that somebody wanted removed.  They cannot come back under their id
+ * (their raftd says so when it starts), so nobody asks for it. */
+static uint32_t leaving;
 
 static void
-draw_step(const struct wal_conf *conf, struct raft_conf_step *step)
+draw_step(
+    const struct wal_conf *conf, struct raft_conf_step *step, bool leads)
 {
-	bool few = voters_of(conf) <= 2;
+	bool few = voters_of(conf) <= 2 ||
+	    __builtin_popcount(leaving) + 2 >= (int)sim.opt.nodes;
 
 	step->id = any_node();
-	switch (rng_below(rng(), few ? 2 : 4)) {
+	switch (rng_below(rng(), 4)) {
 	case 0:
 	case 1:
 		step->op = RAFT_CONF_ADD_VOTER;
@@ -344,8 +343,14 @@ draw_step(const struct wal_conf *conf, struct raft_conf_step *step)
 		step->op = RAFT_CONF_REMOVE;
 		break;
 	}
-	if (step->op != RAFT_CONF_REMOVE && !may_have((unsigned)step->id))
+	if (step->op == RAFT_CONF_REMOVE ? few
+	                                 : (leaving >> step->id & 1) != 0)
 		step->id = RAFT_NONE;
+	/* What a follower proposes may arrive much later: after a removal. */
+	if (step->op != RAFT_CONF_REMOVE && !leads)
+		step->id = RAFT_NONE;
+	if (step->op == RAFT_CONF_REMOVE && step->id != RAFT_NONE)
+		leaving |= 1u << step->id;
 }
 
 static void
@@ -383,11 +388,11 @@ fault_conf(void)
 	}
 	/* One operation brings an address; the others are about members. */
 	cc.count = 1;
-	draw_step(conf, &cc.ops[0]);
+	draw_step(conf, &cc.ops[0], node == check_raft_leader());
 	while (cc.count < 3 && rng_chance(rng(), 350)) {
 		struct raft_conf_step *step = &cc.ops[cc.count++];
 
-		draw_step(conf, step);
+		draw_step(conf, step, node == check_raft_leader());
 		if (cluster_member(conf, step->id) == NULL)
 			step->id = RAFT_NONE;
 	}
@@ -512,6 +517,7 @@ void
 nemesis_start(void)
 {
 	sim.faults_on = true;
+	leaving = 0;
 	later(gap(), strike_event, 0);
 }
 
