@@ -7,6 +7,7 @@ import random
 import re
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -243,9 +244,12 @@ def test_garbage_on_the_client_port_ends_only_its_connection(one):
                b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"a" * 500,
                b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n",
                b"GET /k HTTP/1.1\r\n" + b"a: b\r\n" * 20_000]
-    for port in (one.client, one.admin):
-        for shape in shapes:
-            answer, _ = web.exchange(port, shape, seconds=3, shut=True)
+    with ThreadPoolExecutor(8) as pool:
+        results = pool.map(
+            lambda x: web.exchange(x[0], x[1], seconds=15, shut=True),
+            [(port, s) for port in (one.client, one.admin) for s in shapes])
+        for answer, closed in results:
+            assert closed, answer
             assert web.status_of(answer) in (0, *range(400, 506)), answer
     assert one.get("canary").status == 200
 

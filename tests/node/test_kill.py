@@ -40,7 +40,7 @@ def test_a_killed_process_is_back_within_a_second_and_nothing_is_lost(
     cluster = make_cluster(ENGINES, heartbeat_ms=30, election_ms=300)
     slow = {}
     probes = []
-    with Load(cluster, unique_puts(), rate=60) as load:
+    with Load(cluster, unique_puts(), clients=9, rate=80) as load:
         load.wait_for(50)
         for node in cluster.nodes:
             before = node.pids()
@@ -124,6 +124,25 @@ def test_children_end_with_their_killed_supervisor(make_cluster):
     node.start()
     node.wait_ready()
     assert node.get("k").body == b"v"
+
+
+@pytest.mark.parametrize("engines", [["lmdb"], ENGINES], ids=len)
+def test_writes_that_had_to_be_proposed_again_are_applied_once(make_cluster,
+                                                               engines):
+    """raftd dies again and again with writes under way at full speed: some
+    are in its log or on their way to the leader, unanswered, and httpd
+    proposes all of them again."""
+    cluster = make_cluster(engines, heartbeat_ms=30, election_ms=300)
+    with Load(cluster, unique_puts(), clients=12) as load:
+        for _ in range(9 // len(engines)):
+            for node in cluster.nodes:
+                load.wait_for(150)
+                killed = node.kill("raftd")
+                wait_until("it has a new pid", lambda n=node, p=killed:
+                           n.pids().get("raftd", p) != p)
+        load.wait_for(150)
+    assert {op.outcome for op in load.ops} == {"ok"}
+    check_unique_puts(cluster, load.ops)
 
 
 def test_a_late_write_is_answered_once_kvd_is_back(make_cluster):

