@@ -210,39 +210,38 @@ not_executed(const struct pending *p, const struct waiter *w, enum err *why)
 	return true;
 }
 
+/* w's time is over: 503 with why (or what stands in the way, if why is
+ * ERR_OK), or 504. */
+static void
+give_up(struct pending *p, struct waiter *w, enum err why)
+{
+	struct answer a = {.code = ERR_TIMEOUT};
+	enum err obstacle;
+
+	if (not_executed(p, w, &obstacle))
+		a.code = why != ERR_OK ? why : obstacle;
+	finish(p, w, &a);
+}
+
 void
 pending_expire(struct pending *p, struct mono now)
 {
-	for (int i = 0; i < PATIENCES; i++) {
-		struct waiter *w;
+	struct waiter *w;
 
+	for (int i = 0; i < PATIENCES; i++)
 		while ((w = p->patience[i].first) != NULL &&
-		       mono_reached(w->deadline, now)) {
-			struct answer a = {.code = ERR_TIMEOUT};
-			enum err why;
-
-			if (not_executed(p, w, &why))
-				a.code = why;
-			finish(p, w, &a);
-		}
-	}
+		       mono_reached(w->deadline, now))
+			give_up(p, w, ERR_OK);
 }
 
 void
 pending_stop(struct pending *p)
 {
-	for (int i = 0; i < PATIENCES; i++) {
-		struct waiter *w;
+	struct waiter *w;
 
-		while ((w = p->patience[i].first) != NULL) {
-			struct answer a = {.code = ERR_TIMEOUT};
-			enum err why;
-
-			if (not_executed(p, w, &why))
-				a.code = ERR_STOPPING;
-			finish(p, w, &a);
-		}
-	}
+	for (int i = 0; i < PATIENCES; i++)
+		while ((w = p->patience[i].first) != NULL)
+			give_up(p, w, ERR_STOPPING);
 }
 
 struct mono

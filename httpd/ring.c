@@ -68,11 +68,13 @@ raftd_down(void *arg, struct link *l)
 static enum err
 take_raft_status(struct httpd *h, struct wire *body)
 {
-	uint64_t leader, term;
-	enum err rc = status_take_raft(h->status, body, &leader, &term);
+	struct msg_raft_status said;
+	enum err rc = status_take_raft(h->status, body, &said);
 
+	if (rc == ERR_OK) /* its HELLO may have come before it knew */
+		rc = learn(h, said.node, said.cluster);
 	if (rc == ERR_OK)
-		pending_leader(h->pending, leader, term, mono_now());
+		pending_leader(h->pending, said.leader, said.term, mono_now());
 	return rc;
 }
 

@@ -223,7 +223,7 @@ status_next(const struct status *st)
 
 enum err
 status_take_raft(
-    struct status *st, struct wire *body, uint64_t *leader, uint64_t *term)
+    struct status *st, struct wire *body, struct msg_raft_status *said)
 {
 	struct msg_peer_item peers[NODES_MAX];
 	struct msg_raft_status m;
@@ -241,8 +241,7 @@ status_take_raft(
 	st->raft_known = true;
 	if (m.token > st->raft_token && m.token <= st->token)
 		st->raft_token = m.token;
-	*leader = m.leader;
-	*term = m.term;
+	*said = m;
 	return ERR_OK;
 }
 

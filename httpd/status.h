@@ -38,9 +38,9 @@ void status_forget(struct status *st, struct status_waiter *w);
 void status_run(struct status *st, struct mono now);
 struct mono status_next(const struct status *st);
 
-/* Messages.  *leader and *term are what raftd said. */
+/* Messages.  *said: without the peers; written only on success. */
 enum err status_take_raft(
-    struct status *st, struct wire *body, uint64_t *leader, uint64_t *term);
+    struct status *st, struct wire *body, struct msg_raft_status *said);
 enum err status_take_kv(struct status *st, struct wire *body);
 /* A HELLO says a little already. */
 void status_raftd_up(struct status *st, const struct msg_hello *theirs);

@@ -20,6 +20,7 @@ struct command {
 	bool twice; /* run each seed two times and compare */
 	bool quiet;
 	bool shrink;
+	bool first_only; /* end at the first failure */
 };
 
 struct totals {
@@ -34,7 +35,7 @@ usage(void)
 	      "    [--nodes 3|5|7] [--profile "
 	      "calm|lossy|disk|membership|all]\n"
 	      "    [--without fault,fault...] [--jobs N] [--twice] "
-	      "[--verbose]\n"
+	      "[--first] [--no-shrink] [--verbose]\n"
 	      "Without --nodes and --profile the seed decides.\n"
 	      "faults:",
 	    stderr);
@@ -202,6 +203,8 @@ job_main(const struct command *c, uint64_t first, unsigned step, int fd)
 		(void)fflush(stdout);
 		if (write(fd, &p, sizeof(p)) != (ssize_t)sizeof(p))
 			_exit(70);
+		if (c->first_only && p.t.failed > 0)
+			break;
 	}
 	_exit(0);
 }
@@ -246,11 +249,13 @@ watch_job(const struct command *c, unsigned job, struct totals *t)
 		}
 		(void)close(fds[0]);
 		(void)waitpid(pid, &status, 0);
-		if (status == 0)
+		if (status == 0 || (c->first_only && t->failed > 0))
 			return;
 		printf("FAILED seed %" PRIu64 ": crashed, status %#x\n", next,
 		    (unsigned)status);
 		t->failed++;
+		if (c->first_only)
+			return;
 		next += c->jobs;
 	}
 }
@@ -355,6 +360,9 @@ parse(struct command *c, int argc, char *argv[])
 			continue;
 		} else if (strcmp(argv[i], "--twice") == 0) {
 			c->twice = true;
+			continue;
+		} else if (strcmp(argv[i], "--first") == 0) {
+			c->first_only = true;
 			continue;
 		} else if (strcmp(argv[i], "--no-shrink") == 0) {
 			c->shrink = false;

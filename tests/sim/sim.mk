@@ -25,16 +25,23 @@ SIM_RENAME := --redefine-sym exit=sim_exit --redefine-sym _exit=sim_exit_now \
 	--redefine-sym _Exit=sim_exit_plain \
 	--redefine-sym __assert_fail=sim_assert_fail \
 	--redefine-sym clock_gettime=sim_clock_gettime
-SIM_RENAME_writer := --redefine-sym pthread_create=sim_pthread_create \
+SIM_RENAME_raftd/writer.c := --redefine-sym pthread_create=sim_pthread_create \
 	--redefine-sym pthread_join=sim_pthread_join \
 	--redefine-sym pthread_cond_wait=sim_cond_wait \
 	--redefine-sym pthread_cond_signal=sim_cond_signal \
 	--redefine-sym pthread_sigmask=sim_sigmask \
 	--redefine-sym eventfd=sim_eventfd --redefine-sym close=sim_close \
 	--redefine-sym read=sim_read --redefine-sym write=sim_write
-SIM_RENAME_ready := --redefine-sym writer_submit=sim_writer_submit \
+SIM_RENAME_raftd/ready.c := --redefine-sym writer_submit=sim_writer_submit \
 	--redefine-sym writer_done=sim_writer_done
-SIM_RENAME_store := --redefine-sym wal_open=sim_wal_open
+SIM_RENAME_raftd/store.c := --redefine-sym wal_open=sim_wal_open
+SIM_RENAME_kvd/engine_memory.c := \
+	--redefine-sym engine_memory=real_engine_memory
+# kvd's main() keeps its state in .bss: the image that is swapped.
+SIM_RENAME_kvd/main.c := --redefine-sym main=kvd_main \
+	--rename-section .bss=sim_image
+# $(1): source file; the simulator's own files are left alone.
+SIM_RENAMES = $(if $(filter tests/%,$(1)),,$(SIM_RENAME) $(SIM_RENAME_$(1)))
 
 SIM_OBJECTS := $(SIM_OWN:%.c=$(SIM_O)/%.o) $(SIM_SHARED:%.c=$(SIM_O)/%.o) \
 	$(SIM_RAFTD:%.c=$(SIM_O)/%.o) $(SIM_HTTPD:%.c=$(SIM_O)/%.o) \
@@ -47,13 +54,7 @@ $(SIM_O)/tests/sim/%.o: tests/sim/%.c $(SIM_O)/flags
 $(SIM_O)/%.o: %.c $(SIM_O)/flags
 	@mkdir -p $(@D)
 	$(CC) $(SIM_CFLAGS) -MMD -MP -c -o $@ $<
-	objcopy $(SIM_RENAME) \
-		$(if $(filter raftd/writer.c,$<),$(SIM_RENAME_writer)) \
-		$(if $(filter raftd/ready.c,$<),$(SIM_RENAME_ready)) \
-		$(if $(filter raftd/store.c,$<),$(SIM_RENAME_store)) \
-		$(if $(filter kvd/engine_memory.c,$<),--redefine-sym engine_memory=real_engine_memory) \
-		$(if $(filter kvd/main.c,$<),--redefine-sym main=kvd_main --rename-section .bss=sim_image) \
-		$@
+	objcopy $(call SIM_RENAMES,$<) $@
 
 # Its own names for what raftd has too; the rest is known to the simulator.
 SIM_KVD_KEEP := kvd_main real_engine_memory state_wire key_record_wire \
@@ -65,6 +66,31 @@ $(SIM_O)/kvd.o: $(SIM_KVD:%.c=$(SIM_O)/%.o)
 $(SIM_BIN)/metcd-sim: $(SIM_OBJECTS)
 	@mkdir -p $(@D)
 	$(CC) $(SIM_CFLAGS) -o $@ $^ -lxxhash
+
+# One planted bug: tests/sim/mutants puts MUTANT_FILE's edited copy there.
+ifdef MUTANT
+SIM_M := $(SIM_O)/mutants/$(MUTANT)
+SIM_M_OBJECT := $(SIM_O)/$(MUTANT_FILE:.c=.o)
+
+$(SIM_M)/mutant.o: $(SIM_M)/mutant.c
+	$(CC) $(SIM_CFLAGS) -I$(dir $(MUTANT_FILE)) -w -c -o $@ $<
+	objcopy $(call SIM_RENAMES,$(MUTANT_FILE)) $@
+
+ifneq ($(filter $(MUTANT_FILE),$(SIM_KVD)),)
+$(SIM_M)/kvd.o: $(filter-out $(SIM_M_OBJECT),$(SIM_KVD:%.c=$(SIM_O)/%.o)) \
+		$(SIM_M)/mutant.o
+	$(CC) -r -nostdlib -o $@ $^
+	objcopy $(SIM_KVD_KEEP:%=--keep-global-symbol=%) $@
+SIM_M_PARTS := $(filter-out $(SIM_O)/kvd.o,$(SIM_OBJECTS)) $(SIM_M)/kvd.o
+else
+SIM_M_PARTS := $(filter-out $(SIM_M_OBJECT),$(SIM_OBJECTS)) $(SIM_M)/mutant.o
+endif
+
+.PHONY: sim-mutant
+sim-mutant: $(SIM_M)/metcd-sim
+$(SIM_M)/metcd-sim: $(SIM_M_PARTS)
+	$(CC) $(SIM_CFLAGS) -o $@ $^ -lxxhash
+endif
 
 $(SIM_O)/flags: FORCE
 	@mkdir -p $(@D)

@@ -76,3 +76,4 @@ HARNESS_UNIT := $(addprefix tests/script/harness/,cluster.c store.c print.c \
 	script.c)
 UNIT_raft_cluster := $(RAFT_UNIT) $(HARNESS_UNIT)
 UNIT_raft_input := $(RAFT_UNIT) tests/script/harness/store.c
+UNIT_raft_core := $(RAFT_UNIT) tests/script/harness/store.c

@@ -1,0 +1,332 @@
+/* Parts of the core on their own: windows, progress, quorums, what is lent out
+ * and what is refused at the start. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "raftd/raft/core.h"
+#include "tests/script/harness/store.h"
+
+/* ---- the window ---- */
+
+static void
+a_window_keeps_its_order_while_it_grows_and_turns(void **state)
+{
+	struct inflights window = {.count_max = 50};
+	struct inflights *in = &window;
+	uint64_t next = 1;
+	uint64_t oldest = 1;
+
+	(void)state;
+	for (int turn = 0; turn < 200; turn++) {
+		while (!inflights_full(in) && next % 7 != 0)
+			inflights_add(in, next++, 1);
+		next++;
+		inflights_free_le(in, oldest - 1); /* nothing */
+		oldest += 3;
+		inflights_free_le(in, oldest - 1);
+		assert_true(in->count <= 50);
+		if (in->count > 0)
+			assert_true(in->ring[in->start].index >= oldest);
+		assert_int_equal(in->bytes, in->count);
+	}
+	inflights_clear(in);
+	assert_int_equal(in->bytes, 0);
+	free(in->ring);
+}
+
+static void
+a_window_is_full_by_messages_or_by_bytes(void **state)
+{
+	struct inflights in = {.count_max = 3, .bytes_max = 10};
+
+	(void)state;
+	inflights_add(&in, 1, 9);
+	assert_false(inflights_full(&in));
+	inflights_add(&in, 2, 9); /* may go beyond once */
+	assert_true(inflights_full(&in));
+	inflights_free_le(&in, 1);
+	inflights_add(&in, 3, 0);
+	inflights_add(&in, 4, 0);
+	assert_true(inflights_full(&in)); /* three messages */
+	free(in.ring);
+}
+
+/* ---- progress ---- */
+
+static void
+a_rejection_at_or_below_match_is_stale(void **state)
+{
+	struct progress pr = {.state = RAFT_PROGRESS_REPLICATE,
+	    .match = 5,
+	    .next = 10,
+	    .sent_commit = 9};
+
+	(void)state;
+	assert_false(progress_decrease(&pr, 5, 3));
+	assert_false(progress_decrease(&pr, 4, 3));
+	assert_int_equal(pr.next, 10);
+	/* The hint is not used: what is acknowledged is there. */
+	assert_true(progress_decrease(&pr, 8, 3));
+	assert_int_equal(pr.next, 6);
+	assert_int_equal(pr.sent_commit, 5);
+}
+
+static void
+a_rejection_of_another_probe_is_stale(void **state)
+{
+	struct progress pr = {.state = RAFT_PROGRESS_PROBE,
+	    .match = 2,
+	    .next = 10,
+	    .flow_paused = true};
+
+	(void)state;
+	assert_false(progress_decrease(&pr, 8, 3));
+	assert_true(pr.flow_paused);
+	assert_true(progress_decrease(&pr, 9, 6));
+	assert_int_equal(pr.next, 7);
+	assert_false(pr.flow_paused);
+	/* Never to or below match, and never beyond what was rejected. */
+	assert_true(progress_decrease(&pr, 6, 0));
+	assert_int_equal(pr.next, 3);
+	pr.next = 10;
+	assert_true(progress_decrease(&pr, 9, UINT64_MAX));
+	assert_int_equal(pr.next, 3);
+}
+
+/* ---- quorums ---- */
+
+struct values {
+	uint64_t of[8];
+};
+
+static uint64_t
+value_of(const void *arg, uint64_t id)
+{
+	return ((const struct values *)arg)->of[id];
+}
+
+static enum vote
+vote_of(const void *arg, uint64_t id)
+{
+	return (enum vote)((const struct values *)arg)->of[id];
+}
+
+/* The definition: the largest index that more than half of the voters have. */
+static uint64_t
+committed_by_counting(const struct raft_ids *set, const struct values *v)
+{
+	uint64_t best = 0;
+
+	for (uint64_t index = 1; index < 4; index++) {
+		uint32_t have = 0;
+
+		for (uint32_t i = 0; i < set->count; i++)
+			have += v->of[set->id[i]] >= index;
+		if (have * 2 > set->count)
+			best = index;
+	}
+	return best;
+}
+
+static void
+committed_is_what_a_majority_has(void **state)
+{
+	(void)state;
+	for (uint32_t n = 1; n <= 7; n++) {
+		struct raft_ids set = {.count = n};
+
+		for (uint32_t i = 0; i < n; i++)
+			set.id[i] = i + 1;
+		for (uint32_t k = 0; k < 16384; k++) { /* 4^7 */
+			struct values v;
+
+			for (uint32_t i = 0; i < 8; i++)
+				v.of[i] = i == 0 ? 0 : k >> (2 * (i - 1)) & 3;
+			assert_int_equal(
+			    quorum_committed(&set, value_of, &v),
+			    committed_by_counting(&set, &v));
+		}
+	}
+}
+
+static void
+a_joint_vote_is_lost_with_one_half(void **state)
+{
+	struct raft_ids a = {.count = 3, .id = {1, 2, 3}};
+	struct raft_ids b = {.count = 3, .id = {3, 4, 5}};
+	struct raft_ids none = {.count = 0};
+	struct values v = {{0, VOTE_YES, VOTE_YES, 0, VOTE_NO, VOTE_NO}};
+
+	(void)state;
+	assert_int_equal(quorum_vote(&a, vote_of, &v), VOTE_WON);
+	assert_int_equal(quorum_joint_vote(&a, &b, vote_of, &v), VOTE_LOST);
+	assert_int_equal(quorum_joint_vote(&b, &a, vote_of, &v), VOTE_LOST);
+	v.of[5] = VOTE_NONE;
+	assert_int_equal(quorum_joint_vote(&a, &b, vote_of, &v), VOTE_PENDING);
+	assert_int_equal(quorum_joint_vote(&a, &none, vote_of, &v), VOTE_WON);
+}
+
+/* ---- the core as a whole ---- */
+
+static uint32_t
+no_random(void *arg, uint32_t n)
+{
+	(void)arg;
+	(void)n;
+	return 0;
+}
+
+static struct raft_config
+config_of(struct store *s)
+{
+	return (struct raft_config){.id = 1,
+	    .election_ticks = 10,
+	    .heartbeat_ticks = 1,
+	    .storage = &store_ops,
+	    .storage_arg = s,
+	    .max_bytes_per_msg = RAFT_NO_LIMIT,
+	    .max_inflight_msgs = 8,
+	    .random = no_random};
+}
+
+static void
+store_of_two(struct store *s)
+{
+	struct raft_snapshot first = {.index = 2, .term = 1};
+
+	first.conf.voters = (struct raft_ids){.count = 2, .id = {1, 2}};
+	store_open(s, &first);
+}
+
+static void
+a_configuration_that_contradicts_itself_is_refused(void **state)
+{
+	struct raft_config good;
+	struct raft_config c;
+	struct store s;
+	struct raft *r;
+
+	(void)state;
+	store_of_two(&s);
+	good = config_of(&s);
+	r = raft_new(&good);
+	assert_non_null(r);
+	raft_free(r);
+	raft_free(NULL);
+
+	c = good;
+	c.id = RAFT_NONE;
+	assert_null(raft_new(&c));
+	c = good;
+	c.heartbeat_ticks = 10;
+	assert_null(raft_new(&c));
+	c = good;
+	c.read_mode = RAFT_READ_LEASE;
+	assert_null(raft_new(&c));
+	c = good;
+	c.max_inflight_bytes = 1;
+	assert_null(raft_new(&c));
+	c = good;
+	c.applied = 3; /* not committed */
+	assert_null(raft_new(&c));
+	s.hard_state.commit = 3; /* beyond the log */
+	assert_null(raft_new(&good));
+	store_close(&s);
+}
+
+/* The messages of a raft_ready may be taken out of it, and outlive it. */
+static void
+a_message_can_be_moved_out(void **state)
+{
+	struct raft_msg kept;
+	const struct raft_ready *rd;
+	struct raft_config c;
+	struct store s;
+	struct raft *r;
+
+	(void)state;
+	store_of_two(&s);
+	c = config_of(&s);
+	c.async_storage_writes = true;
+	r = raft_new(&c);
+	assert_non_null(r);
+	assert_false(raft_has_ready(r));
+	assert_int_equal(raft_campaign(r), RAFT_OK);
+	assert_true(raft_has_ready(r));
+	rd = raft_ready(r);
+	assert_int_equal(rd->message_count, 2); /* a vote, and the write */
+	raft_msg_move(&kept, &rd->messages[1]);
+	assert_false(raft_has_ready(r));
+	raft_free(r);
+	assert_int_equal(kept.type, RAFT_MSG_STORAGE_APPEND);
+	assert_int_equal(kept.response_count, 1);
+	assert_int_equal(kept.responses[0].type, RAFT_MSG_VOTE_RESP);
+	raft_msg_free(&kept);
+	store_close(&s);
+}
+
+static void
+a_refused_proposal_keeps_nothing(void **state)
+{
+	struct blob *data = blob_new("x", 1);
+	struct raft_config c;
+	struct store s;
+	struct raft *r;
+
+	(void)state;
+	store_of_two(&s);
+	c = config_of(&s);
+	r = raft_new(&c);
+	assert_non_null(r);
+	assert_int_equal(raft_propose(r, data), RAFT_DROPPED);
+	assert_int_equal(raft_read_index(r, data), RAFT_DROPPED);
+	assert_int_equal(data->refs, 1);
+	assert_false(raft_has_ready(r));
+	blob_unref(&data);
+	raft_free(r);
+	store_close(&s);
+}
+
+static void
+an_entry_is_measured_as_protobuf_encodes_it(void **state)
+{
+	struct blob *data = blob_new(NULL, 200);
+	struct raft_entry e = {.term = 1, .index = 127};
+
+	(void)state;
+	assert_int_equal(raft_entry_size(&e), 4);
+	e.index = 128;
+	assert_int_equal(raft_entry_size(&e), 5);
+	e.type = RAFT_ENTRY_CONF_CHANGE_V2;
+	assert_int_equal(raft_entry_size(&e), 7);
+	e.data = data;
+	assert_int_equal(raft_entry_size(&e), 7 + 1 + 2 + 200);
+	blob_unref(&data);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(
+		a_window_keeps_its_order_while_it_grows_and_turns),
+	    cmocka_unit_test(a_window_is_full_by_messages_or_by_bytes),
+	    cmocka_unit_test(a_rejection_at_or_below_match_is_stale),
+	    cmocka_unit_test(a_rejection_of_another_probe_is_stale),
+	    cmocka_unit_test(committed_is_what_a_majority_has),
+	    cmocka_unit_test(a_joint_vote_is_lost_with_one_half),
+	    cmocka_unit_test(
+		a_configuration_that_contradicts_itself_is_refused),
+	    cmocka_unit_test(a_message_can_be_moved_out),
+	    cmocka_unit_test(a_refused_proposal_keeps_nothing),
+	    cmocka_unit_test(an_entry_is_measured_as_protobuf_encodes_it),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
