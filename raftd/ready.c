@@ -3,9 +3,9 @@
  *
  *   ready_run            what may leave before the disk has it (appends of a
  *                        leader, heartbeats) is sent; what must be durable is
- *                        given to the writer, with the responses that may only
- *                        leave afterwards; what is committed, and durable here,
- *                        is published to kvd;
+ *                        given to the writer, with the responses and requests
+ *                        for votes that may only leave afterwards; what is
+ *                        committed, and durable here, is published to kvd;
  *   ready_storage_done   the disk has it: the responses leave. */
 #include <assert.h>
 #include <inttypes.h>
@@ -86,6 +86,26 @@ publish_commits(struct raftd *rd, const struct raft_msg *apply)
 		deliver(rd, &apply->responses[i]);
 }
 
+/* Requests for votes wait for the disk too.  A candidate can win by the votes
+ * of others before its own is durable; if it then forgot the term in a crash,
+ * it could win the same term again, from the same voters, and write other
+ * entries under the numbers of those that it has already sent.  (etcd/raft
+ * lets them leave at once when its storage writes are asynchronous.) */
+static void
+hold_vote_requests(const struct raft_ready *r, struct raft_msg *append)
+{
+	for (size_t i = 0; i < r->message_count; i++) {
+		struct raft_msg *m = &r->messages[i];
+
+		if (m->type != RAFT_MSG_VOTE)
+			continue;
+		append->responses = mem_resize(append->responses,
+		    append->response_count + 1, sizeof(*append->responses));
+		raft_msg_move(
+		    &append->responses[append->response_count++], m);
+	}
+}
+
 static void
 submit_append(struct raftd *rd, struct raft_msg *m)
 {
@@ -123,12 +143,14 @@ ready_run(struct raftd *rd)
 		for (size_t i = 0; i < r->message_count; i++) {
 			struct raft_msg *m = &r->messages[i];
 
-			if (m->to == RAFT_APPEND_THREAD)
+			if (m->to == RAFT_APPEND_THREAD) {
+				hold_vote_requests(r, m);
 				submit_append(rd, m); /* save, sync */
-			else if (m->to == RAFT_APPLY_THREAD)
+			} else if (m->to == RAFT_APPLY_THREAD) {
 				raft_msg_move(&apply, m);
-			else
+			} else if (m->type != RAFT_MSG_VOTE) {
 				peers_send(rd->peers, m);
+			}
 		}
 		/* Last: this steps the core, which may touch its Ready. */
 		publish_commits(rd, &apply);

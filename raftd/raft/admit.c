@@ -50,7 +50,7 @@ static bool
 snap_valid(const struct raft_msg *m)
 {
 	return m->snapshot != NULL && m->snapshot->index <= RAFT_NUMBER_MAX &&
-	    m->snapshot->term <= RAFT_NUMBER_MAX;
+	       m->snapshot->term <= RAFT_NUMBER_MAX;
 }
 
 static bool

@@ -187,7 +187,8 @@ plan_simple(struct plan *p, const struct tracker *t,
 	/* Majorities before and after overlap only if they differ in one
 	 * voter: thesis 4.1. */
 	if (ids_missing(&p->conf.voters, &t->conf.voters) +
-	    ids_missing(&t->conf.voters, &p->conf.voters) > 1)
+		ids_missing(&t->conf.voters, &p->conf.voters) >
+	    1)
 		return "more than one voter changed without entering joint "
 		       "config";
 	return NULL;
@@ -322,8 +323,8 @@ change_leave_joint(struct tracker *t)
 
 /* Whichever of the three cc asks for. */
 static const char *
-plan_change(struct plan *p, const struct tracker *t,
-    const struct raft_conf_change *cc)
+plan_change(
+    struct plan *p, const struct tracker *t, const struct raft_conf_change *cc)
 {
 	plan_init(p, t);
 	if (cc->count == 0 && cc->transition == RAFT_CONF_AUTO)

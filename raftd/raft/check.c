@@ -63,7 +63,7 @@ check_progress(const struct raft *r)
 		assert(pr->match < pr->next);
 		assert(pr->inflights.count <= pr->inflights.count_max);
 		assert(pr->state != RAFT_PROGRESS_SNAPSHOT ||
-		    pr->inflights.count == 0);
+		       pr->inflights.count == 0);
 		if (r->role != RAFT_LEADER)
 			continue;
 		/* Nobody has more than the leader of the term. */
@@ -81,7 +81,7 @@ raft_check(const struct raft *r, const struct raft_view *before)
 	/* Thesis 3.4: terms do not fall, and a term has one vote. */
 	assert(r->term >= before->term);
 	assert(r->term > before->term || before->vote == RAFT_NONE ||
-	    r->vote == before->vote);
+	       r->vote == before->vote);
 	/* Thesis 3.5: what is committed stays so. */
 	assert(r->log.committed >= before->committed);
 	assert(r->log.applied >= before->applied);

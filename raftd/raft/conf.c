@@ -53,9 +53,10 @@ raft_apply_conf_change(struct raft *r, const struct raft_conf_change *cc,
     struct raft_conf_state *out)
 {
 	const struct raft_view before = raft_view(r);
-	const char *wrong = cc->count > RAFT_CONF_OPS_MAX
-	    ? "too many operations"
-	    : change_apply(&r->tracker, cc, raft_log_last(&r->log));
+	const char *wrong =
+	    cc->count > RAFT_CONF_OPS_MAX
+		? "too many operations"
+		: change_apply(&r->tracker, cc, raft_log_last(&r->log));
 
 	if (wrong == NULL)
 		conf_installed(r);

@@ -16,11 +16,7 @@
 
 #include "base/mem.h"
 
-enum {
-	FORMAT_VERSION = 1,
-	HEAD_BYTES = 4,
-	STEP_BYTES = 9
-};
+enum { FORMAT_VERSION = 1, HEAD_BYTES = 4, STEP_BYTES = 9 };
 
 static void
 put_u64(uint8_t *to, uint64_t value)

@@ -20,17 +20,9 @@
 
 /* ---- quorum.c ---- */
 
-enum vote_result {
-	VOTE_PENDING,
-	VOTE_LOST,
-	VOTE_WON
-};
+enum vote_result { VOTE_PENDING, VOTE_LOST, VOTE_WON };
 
-enum vote {
-	VOTE_NONE,
-	VOTE_YES,
-	VOTE_NO
-};
+enum vote { VOTE_NONE, VOTE_YES, VOTE_NO };
 
 bool ids_has(const struct raft_ids *set, uint64_t id);
 bool ids_add(struct raft_ids *set, uint64_t id); /* false: it is full */
@@ -135,8 +127,8 @@ const char *change_enter_joint(struct tracker *t, bool auto_leave,
     const struct raft_conf_step *ops, uint32_t count, uint64_t last);
 const char *change_leave_joint(struct tracker *t);
 /* From nothing; the progress that there was is dropped. */
-const char *change_restore(struct tracker *t,
-    const struct raft_conf_state *conf, uint64_t last);
+const char *change_restore(
+    struct tracker *t, const struct raft_conf_state *conf, uint64_t last);
 const char *change_check(const struct raft_conf_state *conf);
 /* Whichever of the three cc asks for. */
 const char *change_apply(
@@ -275,8 +267,8 @@ struct raft {
 	uint64_t pending_conf_index; /* leader: no change until it is applied */
 	uint64_t uncommitted_bytes;  /* leader: payloads not yet applied */
 
-	uint64_t read_count;        /* leader: reads queued in this leadership */
-	struct read_queue reads;    /* leader: waiting for a quorum */
+	uint64_t read_count;     /* leader: reads queued in this leadership */
+	struct read_queue reads; /* leader: waiting for a quorum */
 	struct read_queue deferred; /* waiting for a commit of this term */
 	struct read_states read_states;
 
@@ -308,11 +300,7 @@ void core_trace(const struct raft *r, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 /* election.c */
-enum campaign {
-	CAMPAIGN_PRE_ELECTION,
-	CAMPAIGN_ELECTION,
-	CAMPAIGN_TRANSFER
-};
+enum campaign { CAMPAIGN_PRE_ELECTION, CAMPAIGN_ELECTION, CAMPAIGN_TRANSFER };
 bool election_promotable(const struct raft *r);
 void election_hup(struct raft *r, enum campaign kind);
 bool election_is_transfer(const struct raft_msg *m);
@@ -354,8 +342,7 @@ void conf_installed(struct raft *r);
 
 /* read.c */
 void read_on_leader(struct raft *r, const struct raft_msg *m);
-void read_on_ack(
-    struct raft *r, struct progress *pr, const struct raft_msg *m);
+void read_on_ack(struct raft *r, struct progress *pr, const struct raft_msg *m);
 void read_on_resp(struct raft *r, const struct raft_msg *m);
 void read_release_deferred(struct raft *r);
 void read_answer_acked(struct raft *r);

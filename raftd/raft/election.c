@@ -101,8 +101,8 @@ election_hup(struct raft *r, enum campaign kind)
 	if (r->role == RAFT_LEADER)
 		return;
 	if (!election_promotable(r)) {
-		core_trace(r, "%llx is unpromotable and can not campaign",
-		    ULL(r->id));
+		core_trace(
+		    r, "%llx is unpromotable and can not campaign", ULL(r->id));
 		return;
 	}
 	if (has_unapplied_change(r)) {
@@ -126,7 +126,7 @@ log_is_up_to_date(const struct raft *r, uint64_t term, uint64_t index)
 	uint64_t own_term = raft_log_last_term(&r->log);
 
 	return term > own_term ||
-	    (term == own_term && index >= raft_log_last(&r->log));
+	       (term == own_term && index >= raft_log_last(&r->log));
 }
 
 /* The term has been looked at: it is ours, or a pre-vote's higher one.
@@ -137,8 +137,8 @@ election_on_vote(struct raft *r, const struct raft_msg *m)
 {
 	bool pre = m->type == RAFT_MSG_PRE_VOTE;
 	bool can_vote = r->vote == m->from ||
-	    (r->vote == RAFT_NONE && r->lead == RAFT_NONE) ||
-	    (pre && m->term > r->term);
+			(r->vote == RAFT_NONE && r->lead == RAFT_NONE) ||
+			(pre && m->term > r->term);
 	bool grant = can_vote && log_is_up_to_date(r, m->log_term, m->index);
 	struct raft_msg answer = {.to = m->from};
 

@@ -13,9 +13,9 @@ entries_known(const struct raft *r, const struct raft_msg *m)
 {
 	size_t n = 0;
 
-	while (n < m->entry_count &&
-	    raft_log_matches(
-		&r->log, m->entries[n].index, m->entries[n].term))
+	while (
+	    n < m->entry_count &&
+	    raft_log_matches(&r->log, m->entries[n].index, m->entries[n].term))
 		n++;
 	return n;
 }
@@ -51,8 +51,7 @@ follow_on_app(struct raft *r, const struct raft_msg *m)
 		core_trace(r,
 		    "%llx rejected MsgApp [logterm: %llu, index: %llu] from "
 		    "%llx",
-		    ULL(r->id), ULL(m->log_term), ULL(m->index),
-		    ULL(m->from));
+		    ULL(r->id), ULL(m->log_term), ULL(m->index), ULL(m->from));
 		answer.index = m->index;
 		answer.reject = true;
 		/* The best guess where the logs meet: nothing of a higher term

@@ -148,8 +148,8 @@ tail_clear(struct raft_log *l, uint64_t offset)
 /* ---- open, bounds, terms ---- */
 
 void
-raft_log_open(struct raft_log *l, const struct raft_storage_ops *ops,
-    void *arg, uint64_t applying_bytes_max)
+raft_log_open(struct raft_log *l, const struct raft_storage_ops *ops, void *arg,
+    uint64_t applying_bytes_max)
 {
 	uint64_t first = ops->first_index(arg);
 
@@ -440,7 +440,7 @@ raft_log_accept_applying(
 	l->applying = index;
 	l->applying_bytes += bytes;
 	l->applying_paused = l->applying_bytes >= l->applying_bytes_max ||
-	    index < appliable(l, unstable_too);
+			     index < appliable(l, unstable_too);
 }
 
 void

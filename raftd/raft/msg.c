@@ -93,9 +93,10 @@ raft_role_name(enum raft_role role)
 bool
 msg_type_local(enum raft_msg_type type)
 {
-	static const uint32_t local = TYPE_BIT(RAFT_MSG_HUP) |
-	    TYPE_BIT(RAFT_MSG_BEAT) | TYPE_BIT(RAFT_MSG_UNREACHABLE) |
-	    TYPE_BIT(RAFT_MSG_SNAP_STATUS) | TYPE_BIT(RAFT_MSG_CHECK_QUORUM) |
+	static const uint32_t local =
+	    TYPE_BIT(RAFT_MSG_HUP) | TYPE_BIT(RAFT_MSG_BEAT) |
+	    TYPE_BIT(RAFT_MSG_UNREACHABLE) | TYPE_BIT(RAFT_MSG_SNAP_STATUS) |
+	    TYPE_BIT(RAFT_MSG_CHECK_QUORUM) |
 	    TYPE_BIT(RAFT_MSG_STORAGE_APPEND) |
 	    TYPE_BIT(RAFT_MSG_STORAGE_APPEND_RESP) |
 	    TYPE_BIT(RAFT_MSG_STORAGE_APPLY) |
@@ -107,8 +108,9 @@ msg_type_local(enum raft_msg_type type)
 bool
 msg_type_response(enum raft_msg_type type)
 {
-	static const uint32_t response = TYPE_BIT(RAFT_MSG_APP_RESP) |
-	    TYPE_BIT(RAFT_MSG_VOTE_RESP) | TYPE_BIT(RAFT_MSG_HEARTBEAT_RESP) |
+	static const uint32_t response =
+	    TYPE_BIT(RAFT_MSG_APP_RESP) | TYPE_BIT(RAFT_MSG_VOTE_RESP) |
+	    TYPE_BIT(RAFT_MSG_HEARTBEAT_RESP) |
 	    TYPE_BIT(RAFT_MSG_READ_INDEX_RESP) |
 	    TYPE_BIT(RAFT_MSG_PRE_VOTE_RESP) |
 	    TYPE_BIT(RAFT_MSG_STORAGE_APPEND_RESP) |

@@ -68,7 +68,7 @@ bool
 inflights_full(const struct inflights *in)
 {
 	return in->count >= in->count_max ||
-	    (in->bytes_max != 0 && in->bytes >= in->bytes_max);
+	       (in->bytes_max != 0 && in->bytes >= in->bytes_max);
 }
 
 void
@@ -100,8 +100,8 @@ void
 progress_become_probe(struct progress *pr)
 {
 	/* After a snapshot the node has its index, if it arrived. */
-	uint64_t pending = pr->state == RAFT_PROGRESS_SNAPSHOT
-	    ? pr->pending_snapshot : 0;
+	uint64_t pending =
+	    pr->state == RAFT_PROGRESS_SNAPSHOT ? pr->pending_snapshot : 0;
 
 	progress_enter(pr, RAFT_PROGRESS_PROBE);
 	pr->next = max_u64(pr->match + 1, pending + 1);
@@ -149,8 +149,8 @@ progress_decrease(struct progress *pr, uint64_t rejected, uint64_t match_hint)
 		/* A probe is one at a time, so only the last can be meant. */
 		if (pr->next - 1 != rejected)
 			return false;
-		pr->next = max_u64(
-		    min_u64(rejected, match_hint + 1), pr->match + 1);
+		pr->next =
+		    max_u64(min_u64(rejected, match_hint + 1), pr->match + 1);
 		pr->flow_paused = false;
 	}
 	pr->sent_commit = min_u64(pr->sent_commit, pr->next - 1);
@@ -241,7 +241,7 @@ bool
 tracker_is_voter(const struct tracker *t, uint64_t id)
 {
 	return ids_has(&t->conf.voters, id) ||
-	    ids_has(&t->conf.voters_outgoing, id);
+	       ids_has(&t->conf.voters_outgoing, id);
 }
 
 static uint64_t
@@ -286,7 +286,7 @@ bool
 tracker_quorum_active(const struct tracker *t)
 {
 	return quorum_joint_vote(&t->conf.voters, &t->conf.voters_outgoing,
-	    activity_of, t) == VOTE_WON;
+		   activity_of, t) == VOTE_WON;
 }
 
 void

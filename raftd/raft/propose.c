@@ -17,8 +17,7 @@ reserve_uncommitted(struct raft *r, uint64_t bytes)
 {
 	if (r->uncommitted_bytes > 0 && bytes > 0 &&
 	    (bytes > r->config.max_uncommitted_bytes ||
-		r->uncommitted_bytes >
-		    r->config.max_uncommitted_bytes - bytes))
+		r->uncommitted_bytes > r->config.max_uncommitted_bytes - bytes))
 		return false;
 	r->uncommitted_bytes += bytes;
 	return true;
@@ -34,8 +33,7 @@ propose_reduce_uncommitted(struct raft *r, uint64_t bytes)
 /* To the own log, with term and index given here.  False: too much is
  * uncommitted. */
 bool
-propose_append(
-    struct raft *r, const struct raft_entry *entries, size_t count)
+propose_append(struct raft *r, const struct raft_entry *entries, size_t count)
 {
 	struct raft_msg ack = {.type = RAFT_MSG_APP_RESP, .to = r->id};
 	uint64_t last = raft_log_last(&r->log);
@@ -64,8 +62,8 @@ propose_append(
 /* Why a change cannot be proposed now, or NULL.  pending: index up to which
  * there may be a change that is not applied. */
 static const char *
-change_refused(const struct raft *r, const struct raft_conf_change *cc,
-    uint64_t pending)
+change_refused(
+    const struct raft *r, const struct raft_conf_change *cc, uint64_t pending)
 {
 	bool joint = tracker_is_joint(&r->tracker);
 
@@ -124,6 +122,7 @@ propose_entries(struct raft *r, struct raft_entry *entries, size_t count)
 	}
 	if (!propose_append(r, entries, count))
 		return RAFT_DROPPED;
+	/* Only now (etcd: before): what was dropped is not pending. */
 	r->pending_conf_index = pending;
 	replicate_broadcast(r);
 	return RAFT_OK;
@@ -168,6 +167,8 @@ propose_leave_joint(struct raft *r)
 	    .entry_count = 1};
 
 	if (core_step(r, &m) == RAFT_OK)
-		core_trace(r, "%llx initiating automatic transition out of "
-			      "joint configuration", ULL(r->id));
+		core_trace(r,
+		    "%llx initiating automatic transition out of "
+		    "joint configuration",
+		    ULL(r->id));
 }

@@ -94,8 +94,7 @@ quorum_committed(
 }
 
 enum vote_result
-quorum_vote(
-    const struct raft_ids *voters, quorum_vote_fn vote, const void *arg)
+quorum_vote(const struct raft_ids *voters, quorum_vote_fn vote, const void *arg)
 {
 	uint32_t needed = voters->count / 2 + 1;
 	uint32_t yes = 0;

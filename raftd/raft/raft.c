@@ -1,5 +1,5 @@
-/* The user's side of the core: birth and death, the calls that put something in,
- * and time.  What comes out is in ready.c. */
+/* The user's side of the core: birth and death, the calls that put something
+ * in, and time.  What comes out is in ready.c. */
 #include "raftd/raft/core.h"
 
 #include <assert.h>
@@ -63,8 +63,7 @@ load_state(struct raft *r)
 	uint64_t applied = r->config.applied;
 	const char *wrong;
 
-	r->config.storage->initial_state(
-	    r->config.storage_arg, &hard, &conf);
+	r->config.storage->initial_state(r->config.storage_arg, &hard, &conf);
 	wrong = change_restore(&r->tracker, &conf, raft_log_last(&r->log));
 	if (wrong != NULL)
 		return wrong;
@@ -297,9 +296,8 @@ enum raft_rc
 raft_read_index(struct raft *r, struct blob *context)
 {
 	struct raft_entry e = {.type = RAFT_ENTRY_NORMAL, .data = context};
-	struct raft_msg m = {.type = RAFT_MSG_READ_INDEX,
-	    .entries = &e,
-	    .entry_count = 1};
+	struct raft_msg m = {
+	    .type = RAFT_MSG_READ_INDEX, .entries = &e, .entry_count = 1};
 
 	if (r->lead == RAFT_NONE)
 		return RAFT_DROPPED;

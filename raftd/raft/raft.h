@@ -27,7 +27,23 @@
  *     then its response goes to raft_step().
  * Both threads work strictly in order of arrival.  entries, hard_state,
  * snapshot and committed_entries of the raft_ready say the same and need not
- * be looked at, except read_states and soft_state. */
+ * be looked at, except read_states and soft_state; entries point into these
+ * messages, and are gone when those are freed.  A MSG_STORAGE_APPEND without
+ * entries and snapshot, and with a term of 0, only delays its responses.
+ *
+ * In both modes a snapshot and entries may come at once: the entries follow on
+ * the snapshot, which is written first.
+ *
+ * Departures from etcd-io/raft, all of them where it would panic, wait for
+ * ever, or could answer wrongly:
+ *   - raft_step() refuses what no working core sends (RAFT_STEP_MALFORMED);
+ *   - a committed configuration change that cannot be carried out has no effect
+ *     (raft_apply_conf_change), and a leader does not propose one;
+ *   - raft_read_index() without a leader is refused;
+ *   - a single voter answers reads only when it has committed in its term, and
+ *     only if it is that voter itself; reads are answered also when a change of
+ *     the configuration makes their quorum;
+ *   - a stored commit index older than the first is taken for first - 1. */
 #ifndef RAFTD_RAFT_RAFT_H
 #define RAFTD_RAFT_RAFT_H
 
@@ -47,12 +63,12 @@
 /* What a call returns.  Only RAFT_OK means that it had the effect asked for. */
 enum raft_rc {
 	RAFT_OK = 0,
-	RAFT_DROPPED,          /* "raft proposal dropped": no leader, ... */
-	RAFT_STEP_LOCAL,       /* "raft: cannot step raft local message" */
+	RAFT_DROPPED,           /* "raft proposal dropped": no leader, ... */
+	RAFT_STEP_LOCAL,        /* "raft: cannot step raft local message" */
 	RAFT_STEP_UNKNOWN_PEER, /* "raft: cannot step as peer not found" */
 	/* Storage only: */
-	RAFT_COMPACTED,        /* the index is older than the first */
-	RAFT_UNAVAILABLE,      /* the index is newer than the last */
+	RAFT_COMPACTED,   /* the index is older than the first */
+	RAFT_UNAVAILABLE, /* the index is newer than the last */
 	RAFT_SNAP_OUT_OF_DATE,
 	RAFT_SNAP_UNAVAILABLE, /* for now; ask again */
 	/* Configuration changes (confchange): */
@@ -67,7 +83,7 @@ const char *raft_rc_text(enum raft_rc rc); /* etcd's words, as quoted above */
 enum raft_entry_type {
 	RAFT_ENTRY_NORMAL = 0,
 	RAFT_ENTRY_CONF_CHANGE = 1,   /* data: raft_conf_change, v1 */
-	RAFT_ENTRY_CONF_CHANGE_V2 = 2 /* data: raft_conf_change, v2; may be empty */
+	RAFT_ENTRY_CONF_CHANGE_V2 = 2 /* data: raft_conf_change or empty */
 };
 
 struct raft_entry {
@@ -147,8 +163,8 @@ struct raft_conf_change {
  * change that is all defaults), decode borrows context from data.
  * RAFT_CONF_INVALID when data is malformed. */
 struct blob *raft_conf_change_encode(const struct raft_conf_change *cc);
-enum raft_rc raft_conf_change_decode(enum raft_entry_type type,
-    struct bytes data, struct raft_conf_change *cc);
+enum raft_rc raft_conf_change_decode(
+    enum raft_entry_type type, struct bytes data, struct raft_conf_change *cc);
 
 /* ---- messages ---- */
 
@@ -241,21 +257,21 @@ enum raft_read_mode { RAFT_READ_SAFE, RAFT_READ_LEASE };
 
 struct raft_config {
 	uint64_t id;
-	uint32_t election_ticks;  /* follower's patience, > heartbeat_ticks */
+	uint32_t election_ticks; /* follower's patience, > heartbeat_ticks */
 	uint32_t heartbeat_ticks;
 	const struct raft_storage_ops *storage;
 	void *storage_arg;
 	/* Last applied index: entries up to it are not handed out again. */
 	uint64_t applied;
 	bool async_storage_writes;
-	uint64_t max_bytes_per_msg;       /* of entries in one MsgApp */
+	uint64_t max_bytes_per_msg;             /* of entries in one MsgApp */
 	uint64_t max_committed_bytes_per_ready; /* 0: as max_bytes_per_msg */
-	uint64_t max_uncommitted_bytes;   /* 0: no limit; thesis 10.2 */
+	uint64_t max_uncommitted_bytes;         /* 0: no limit; thesis 10.2 */
 	uint32_t max_inflight_msgs;
-	uint64_t max_inflight_bytes;      /* 0: no limit */
+	uint64_t max_inflight_bytes; /* 0: no limit */
 	bool check_quorum;
 	bool pre_vote;
-	enum raft_read_mode read_mode;    /* LEASE needs check_quorum */
+	enum raft_read_mode read_mode; /* LEASE needs check_quorum */
 	bool disable_proposal_forwarding;
 	bool disable_conf_change_validation;
 	bool step_down_on_removal;
@@ -298,24 +314,32 @@ struct raft *raft_new(const struct raft_config *config);
 void raft_free(struct raft *r); /* NULL is allowed */
 
 enum raft_rc raft_campaign(struct raft *r);
-/* Takes no reference of its own beyond what it stores; the caller keeps his. */
+/* Takes no reference of its own beyond what it stores; the caller keeps his.
+ * RAFT_DROPPED: no leader is known or it is being replaced, too much is
+ * uncommitted.  On a follower RAFT_OK only means that it was passed on. */
 enum raft_rc raft_propose(struct raft *r, struct blob *data);
 enum raft_rc raft_propose_conf_change(
     struct raft *r, const struct raft_conf_change *cc);
 /* A message from the network or a response of a local thread.  *m stays the
- * caller's; what the core keeps it references or copies. */
+ * caller's; what the core keeps it references or copies.  Who it says it is
+ * from is the caller's to check: only a local thread may be
+ * RAFT_APPEND_THREAD or RAFT_APPLY_THREAD, and only requests that followers
+ * pass on (MSG_PROP, MSG_READ_INDEX, MSG_TRANSFER_LEADER) may name another node
+ * than the one that sent them. */
 enum raft_rc raft_step(struct raft *r, const struct raft_msg *m);
 void raft_tick(struct raft *r);
 bool raft_has_ready(const struct raft *r);
 const struct raft_ready *raft_ready(struct raft *r);
 void raft_advance(struct raft *r); /* synchronous mode only */
-/* A committed configuration change takes effect; *out is what now holds. */
+/* A committed configuration change takes effect; *out (may be NULL) is what now
+ * holds.  One that cannot be carried out changes nothing, on any node. */
 void raft_apply_conf_change(struct raft *r, const struct raft_conf_change *cc,
     struct raft_conf_state *out);
 void raft_transfer_leadership(struct raft *r, uint64_t from, uint64_t to);
 void raft_forget_leader(struct raft *r);
-/* Ask for a read index; the answer is a read_state with this context, or
- * never comes (no leader, leader lost): ask again. */
+/* Ask for a read index; the answer is a read_state with this context, or never
+ * comes (message or leader lost): ask again.  RAFT_DROPPED: no leader is
+ * known. */
 enum raft_rc raft_read_index(struct raft *r, struct blob *context);
 void raft_report_unreachable(struct raft *r, uint64_t id);
 void raft_report_snapshot(struct raft *r, uint64_t id, bool ok);

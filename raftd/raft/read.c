@@ -116,7 +116,7 @@ is_single_voter(const struct raft *r)
 	/* The one voter must be this node, and not the last one left of a
 	 * cluster that this node has been removed from. */
 	return conf->voters.count == 1 && conf->voters_outgoing.count == 0 &&
-	    conf->voters.id[0] == r->id;
+	       conf->voters.id[0] == r->id;
 }
 
 /* Before that the commit index may be older than what other leaders have
@@ -132,8 +132,8 @@ read_answer_acked(struct raft *r)
 {
 	uint64_t acked = tracker_read_acked(&r->tracker);
 
-	while (r->reads.count > 0 &&
-	    r->read_count - r->reads.count + 1 <= acked) {
+	while (
+	    r->reads.count > 0 && r->read_count - r->reads.count + 1 <= acked) {
 		struct read_request request = queue_pop(&r->reads);
 
 		answer(r, request, request.index);
@@ -222,6 +222,5 @@ void
 read_on_resp(struct raft *r, const struct raft_msg *m)
 {
 	assert(m->entry_count == 1);
-	states_push(
-	    &r->read_states, m->index, blob_ref(m->entries[0].data));
+	states_push(&r->read_states, m->index, blob_ref(m->entries[0].data));
 }

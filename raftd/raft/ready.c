@@ -44,12 +44,12 @@ raft_has_ready(const struct raft *r)
 	const struct raft_entry *first;
 
 	return r->msgs.count > 0 || r->msgs_after.count > 0 ||
-	    r->read_states.count > 0 ||
-	    !soft_equal(soft_state(r), r->prev_soft) ||
-	    !hard_equal(core_hard_state(r), r->prev_hard) ||
-	    (r->log.snapshot != NULL && !r->log.snapshot_in_progress) ||
-	    raft_log_next_unstable(&r->log, &first) > 0 ||
-	    raft_log_has_committed(&r->log, unstable_too(r));
+	       r->read_states.count > 0 ||
+	       !soft_equal(soft_state(r), r->prev_soft) ||
+	       !hard_equal(core_hard_state(r), r->prev_hard) ||
+	       (r->log.snapshot != NULL && !r->log.snapshot_in_progress) ||
+	       raft_log_next_unstable(&r->log, &first) > 0 ||
+	       raft_log_has_committed(&r->log, unstable_too(r));
 }
 
 /* ---- collecting ---- */
@@ -64,8 +64,7 @@ ready_clear(struct raft *r)
 	if (r->ready_entries != NULL)
 		raft_entries_free(r->ready_entries, r->ready.entry_count);
 	if (r->ready_committed != NULL)
-		raft_entries_free(
-		    r->ready_committed, r->ready.committed_count);
+		raft_entries_free(r->ready_committed, r->ready.committed_count);
 	r->ready_entries = NULL;
 	r->ready_committed = NULL;
 	r->ready = (struct raft_ready){0};
@@ -92,8 +91,8 @@ collect_states(struct raft *r, struct raft_ready *rd)
 	/* A commit index lost in a crash is found again; term, vote and
 	 * entries are promises: thesis 3.8. */
 	rd->must_sync = rd->entry_count > 0 ||
-	    rd->hard_state.term != r->prev_hard.term ||
-	    rd->hard_state.vote != r->prev_hard.vote;
+			rd->hard_state.term != r->prev_hard.term ||
+			rd->hard_state.vote != r->prev_hard.vote;
 
 	r->ready_reads = r->read_states;
 	r->read_states = reads;
@@ -151,8 +150,7 @@ push_storage_append(
 	m.snapshot = snapshot_copy(r->ready_snapshot);
 	m.responses = mem_zalloc(after->count + 1, sizeof(*m.responses));
 	for (size_t i = 0; i < after->count; i++)
-		raft_msg_move(
-		    &m.responses[m.response_count++], &after->v[i]);
+		raft_msg_move(&m.responses[m.response_count++], &after->v[i]);
 	after->count = 0;
 	/* Last, after the messages that it makes true. */
 	if (append_resp(r, &m.responses[m.response_count]))
@@ -174,8 +172,7 @@ push_storage_apply(
 		return;
 	m.responses = mem_zalloc(1, sizeof(*m.responses));
 	m.response_count = 1;
-	m.responses[0] = (struct raft_msg){
-	    .type = RAFT_MSG_STORAGE_APPLY_RESP,
+	m.responses[0] = (struct raft_msg){.type = RAFT_MSG_STORAGE_APPLY_RESP,
 	    .to = r->id,
 	    .from = RAFT_APPLY_THREAD,
 	    .entries = entries_copy(committed, rd->committed_count),

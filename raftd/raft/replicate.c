@@ -25,9 +25,8 @@ replicate_send(struct raft *r, struct progress *pr, bool even_if_empty)
 	m.index = pr->next - 1;
 	if (raft_log_term(&r->log, m.index, &m.log_term) != RAFT_OK)
 		return snapshot_send(r, pr); /* compacted */
-	if (pr->next <= last &&
-	    (pr->state != RAFT_PROGRESS_REPLICATE ||
-		!inflights_full(&pr->inflights)))
+	if (pr->next <= last && (pr->state != RAFT_PROGRESS_REPLICATE ||
+				    !inflights_full(&pr->inflights)))
 		rc = raft_log_slice(&r->log, pr->next, last + 1,
 		    r->config.max_bytes_per_msg, &m.entries, &m.entry_count);
 	if (m.entry_count == 0 && !even_if_empty)
@@ -77,13 +76,12 @@ replicate_beat(struct raft *r)
 
 	for (uint32_t i = 0; i < r->tracker.count; i++) {
 		struct progress *pr = &r->tracker.prs[i];
-		struct raft_msg m = {
-		    .type = RAFT_MSG_HEARTBEAT, .to = pr->id};
+		struct raft_msg m = {.type = RAFT_MSG_HEARTBEAT, .to = pr->id};
 
 		if (pr->id == r->id)
 			continue;
-		m.commit = pr->match < r->log.committed ? pr->match
-							: r->log.committed;
+		m.commit =
+		    pr->match < r->log.committed ? pr->match : r->log.committed;
 		m.context = blob_ref(context);
 		progress_sent_commit(pr, m.commit);
 		core_send(r, &m);
@@ -109,8 +107,7 @@ on_rejection(struct raft *r, struct progress *pr, const struct raft_msg *m)
 	/* log_term is the term of the follower's entry at the hint.  Where our
 	 * log is of a higher term, its log cannot be the same. */
 	if (m->log_term > 0)
-		raft_log_find_by_term(
-		    &r->log, hint, m->log_term, &hint, &term);
+		raft_log_find_by_term(&r->log, hint, m->log_term, &hint, &term);
 	if (!progress_decrease(pr, m->index, hint))
 		return;
 	if (pr->state == RAFT_PROGRESS_REPLICATE)

@@ -82,7 +82,7 @@ static bool
 is_member(const struct raft_conf_state *conf, uint64_t id)
 {
 	return ids_has(&conf->voters, id) || ids_has(&conf->learners, id) ||
-	    ids_has(&conf->voters_outgoing, id);
+	       ids_has(&conf->voters_outgoing, id);
 }
 
 /* Replace log and configuration.  *restored tells whether that was done, or

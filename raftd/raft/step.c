@@ -31,7 +31,7 @@ static bool
 is_vote_type(enum raft_msg_type type)
 {
 	return type == RAFT_MSG_VOTE || type == RAFT_MSG_PRE_VOTE ||
-	    type == RAFT_MSG_VOTE_RESP || type == RAFT_MSG_PRE_VOTE_RESP;
+	       type == RAFT_MSG_VOTE_RESP || type == RAFT_MSG_PRE_VOTE_RESP;
 }
 
 /* Into the queue that is right for it.  Answers to appends and votes promise
@@ -71,7 +71,8 @@ reset(struct raft *r, uint64_t term)
 	r->election_elapsed = 0;
 	r->heartbeat_elapsed = 0;
 	/* Spread, so that votes are seldom split: thesis 3.4. */
-	r->election_timeout = r->config.election_ticks +
+	r->election_timeout =
+	    r->config.election_ticks +
 	    r->config.random(r->config.random_arg, r->config.election_ticks);
 	r->transferee = RAFT_NONE;
 	for (uint32_t i = 0; i < r->tracker.count; i++) {
@@ -362,8 +363,8 @@ step_higher_term(struct raft *r, const struct raft_msg *m)
 	    m->type == RAFT_MSG_SNAP)
 		lead = m->from;
 	core_trace(r, "%llx [term: %llu] received a %s from %llx [term: %llu]",
-	    ULL(r->id), ULL(r->term), raft_msg_type_name(m->type),
-	    ULL(m->from), ULL(m->term));
+	    ULL(r->id), ULL(r->term), raft_msg_type_name(m->type), ULL(m->from),
+	    ULL(m->term));
 	core_become_follower(r, m->term, lead);
 	return true;
 }

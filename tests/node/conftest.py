@@ -39,17 +39,14 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
-    """A failure shows the end of every living node's log."""
+    """A failure shows the end of the logs of all that still runs."""
     report = (yield).get_result()
     if not report.failed:
         return
     for c in clusters.everything:
-        for n in c.nodes:
-            lines = n.log()
-            if lines:
-                title = f"log of node {n.id}, {len(lines)} lines"
-                report.sections.append(
-                    (title, "\n".join(lines[-LOG_LINES_SHOWN:])))
+        for path, lines in c.logs().items():
+            report.sections.append((f"{path}, {len(lines)} lines",
+                                    "\n".join(lines[-LOG_LINES_SHOWN:])))
 
 
 def pytest_unconfigure(config):

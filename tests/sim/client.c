@@ -12,7 +12,7 @@
 #include "httpd/pending.h"
 #include "tests/sim/sim.h"
 
-#define USERS_MAX 4u
+#define USERS_MAX 5u
 #define FIND_BUCKETS 4096u
 
 struct user {
@@ -160,7 +160,7 @@ client_progress(unsigned node, uint64_t since)
 static void
 think(struct user *u, struct mono now)
 {
-	uint64_t ms = rng_between(rng(), 1, 3 * sim.heartbeat_ms);
+	uint64_t ms = rng_between(rng(), 1, sim.think_ms);
 
 	u->busy = false;
 	u->next = mono_add_ms(now, ms);

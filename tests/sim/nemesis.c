@@ -124,7 +124,7 @@ fault_clock(void)
 	struct proc *p = proc_at(any_node(), (enum role)rng_below(rng(), ROLES));
 	uint64_t ppm = rng_chance(rng(), 500)
 	    ? rng_between(rng(), 900000, 1100000)
-	    : rng_between(rng(), 500000, 2000000);
+	    : rng_between(rng(), 250000, 3000000);
 
 	trace("%s clock speed %" PRIu64 " ppm", p->name, ppm);
 	proc_set_clock(p, ppm);
@@ -345,6 +345,12 @@ draw_step(
 	}
 	if (step->op == RAFT_CONF_REMOVE ? few
 	                                 : (leaving >> step->id & 1) != 0)
+		step->id = RAFT_NONE;
+	/* A leader that takes itself out of the voters steps down before the
+	 * others know that this is committed, and may be needed for that: hand
+	 * leadership over first. */
+	if (step->op != RAFT_CONF_ADD_VOTER &&
+	    step->id == check_raft_leader())
 		step->id = RAFT_NONE;
 	/* What a follower proposes may arrive much later: after a removal. */
 	if (step->op != RAFT_CONF_REMOVE && !leads)

@@ -24,6 +24,7 @@ enum err sim_wal_open(struct wal **wp, const struct wal_disk *d,
     void (*on_entry)(
         void *arg, const struct raft_entry *e, struct wal_position at),
     void *arg);
+struct raft *sim_raft_new(const struct raft_config *config);
 void sim_writer_submit(struct writer *wr, struct writer_job **job);
 struct writer_job *sim_writer_done(struct writer *wr);
 
@@ -136,6 +137,20 @@ sim_wal_open(struct wal **wp, const struct wal_disk *d,
 	check_raft_recovered(
 	    sim.current->node, rec->fresh ? NULL : &rec->hard_state);
 	return ERR_OK;
+}
+
+/* The core with limits so small that all of them are reached all the time. */
+struct raft *
+sim_raft_new(const struct raft_config *config)
+{
+	struct raft_config c = *config;
+
+	c.max_bytes_per_msg = sim.limits.bytes_per_msg;
+	c.max_committed_bytes_per_ready = sim.limits.committed_bytes;
+	c.max_uncommitted_bytes = sim.limits.uncommitted_bytes;
+	c.max_inflight_msgs = sim.limits.inflight_msgs;
+	c.max_inflight_bytes = sim.limits.inflight_bytes;
+	return raft_new(&c);
 }
 
 void

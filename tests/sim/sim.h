@@ -198,9 +198,15 @@ struct sim {
 	char cluster[256]; /* --cluster */
 	uint64_t heartbeat_ms, election_ms;
 	uint64_t timeout_ms; /* clients' */
+	uint64_t think_ms;
 	uint64_t cache_bytes;
 	uint64_t segment_bytes, prefill_bytes;
 	uint64_t value_bytes_max;
+	struct { /* of the Raft core, see raft_config */
+		uint64_t bytes_per_msg, committed_bytes, uncommitted_bytes;
+		uint32_t inflight_msgs;
+		uint64_t inflight_bytes;
+	} limits;
 	uint32_t keys; /* that the clients use */
 
 	struct proc *current; /* whose code is running */

@@ -201,6 +201,31 @@ violate(const char *fmt, ...)
 
 /* ---- a run ---- */
 
+static uint64_t
+one_of(const uint64_t choice[4])
+{
+	return choice[rng_below(&sim.rng[RNG_WORLD], 4)];
+}
+
+static void
+draw_limits(void)
+{
+	static const uint64_t message[] = {1, 300, 4096, 1 << 20};
+	static const uint64_t ready[] = {1, 500, 8192, 16 << 20};
+	static const uint64_t open[] = {500, 20000, 1 << 20, 64 << 20};
+	static const uint64_t window[] = {1, 2, 8, 256};
+	static const uint64_t bytes[] = {0, 10000, 1 << 20, 32 << 20};
+
+	sim.limits.bytes_per_msg = one_of(message);
+	sim.limits.committed_bytes = one_of(ready);
+	sim.limits.uncommitted_bytes = one_of(open);
+	sim.limits.inflight_msgs = (uint32_t)one_of(window);
+	sim.limits.inflight_bytes = one_of(bytes);
+	if (sim.limits.inflight_bytes > 0 &&
+	    sim.limits.inflight_bytes < sim.limits.bytes_per_msg)
+		sim.limits.inflight_bytes = sim.limits.bytes_per_msg;
+}
+
 static void
 draw_settings(void)
 {
@@ -211,12 +236,14 @@ draw_settings(void)
 	sim.heartbeat_ms = beats[rng_below(r, 3)];
 	sim.election_ms = sim.heartbeat_ms * rng_between(r, 5, 10);
 	sim.timeout_ms = sim.election_ms * rng_between(r, 2, 8);
+	sim.think_ms = sim.heartbeat_ms * rng_between(r, 1, 4) / 2;
 	/* Small, so that entries are read back and segments end. */
 	sim.cache_bytes = rng_between(r, 1, 16) << 10;
 	sim.segment_bytes = rng_between(r, 4, 64) << 10;
 	sim.prefill_bytes = rng_between(r, 1, 8) << 10;
 	sim.value_bytes_max = 6000;
 	sim.keys = (uint32_t)rng_between(r, 2, SIM_KEYS_MAX);
+	draw_limits();
 	for (unsigned i = 1; i <= sim.opt.nodes; i++)
 		end += sprintf(
 		    end, "%s10.0.0.%u:3380", i > 1 ? "," : "", i);

@@ -66,8 +66,7 @@ dice(struct sim *s, uint32_t n)
 	s->state ^= s->state >> 12;
 	s->state ^= s->state << 25;
 	s->state ^= s->state >> 27;
-	return (uint32_t)((s->state * UINT64_C(2685821657736338717)) >> 33) %
-	    n;
+	return (uint32_t)((s->state * UINT64_C(2685821657736338717)) >> 33) % n;
 }
 
 static uint32_t
@@ -125,8 +124,8 @@ crash(struct sim *s, uint64_t id)
 	work_clear(&n->append_work);
 	work_clear(&n->apply_work);
 	while (st->history_count > 1 &&
-	    store_newest(st)->index > st->hard_state.commit &&
-	    store_newest(st)->index > st->base_index)
+	       store_newest(st)->index > st->hard_state.commit &&
+	       store_newest(st)->index > st->base_index)
 		blob_unref(&st->history[--st->history_count].data);
 	s->crashes++;
 }
@@ -160,8 +159,7 @@ sim_open(struct sim *s, uint64_t seed)
 	for (uint64_t id = 1; id <= NODES; id++) {
 		struct raft_snapshot blank = {0};
 
-		store_open(&s->m[id].store,
-		    id <= voters ? &first : &blank);
+		store_open(&s->m[id].store, id <= voters ? &first : &blank);
 		start(s, id);
 	}
 }
@@ -269,9 +267,8 @@ apply(struct sim *s, struct node *n, const struct raft_entry *e, size_t count)
 			store_record(&n->store, &e[i], NULL);
 			continue;
 		}
-		assert_int_equal(
-		    raft_conf_change_decode(
-			e[i].type, blob_bytes(e[i].data), &cc),
+		assert_int_equal(raft_conf_change_decode(
+				     e[i].type, blob_bytes(e[i].data), &cc),
 		    RAFT_OK);
 		raft_apply_conf_change(n->raft, &cc, &conf);
 		store_record(&n->store, &e[i], &conf);
@@ -392,7 +389,8 @@ do_deliver(struct sim *s, bool faults)
 	if (s->network.count == 0)
 		return;
 	m = shift(&s->network, faults && dice(s, s->calm) == 0
-		? dice(s, (uint32_t)s->network.count) : 0);
+				   ? dice(s, (uint32_t)s->network.count)
+				   : 0);
 	to = m.to <= NODES ? s->m[m.to].raft : NULL;
 	if (to != NULL && !(faults && dice(s, 8 * s->calm) == 0)) {
 		(void)raft_step(to, &m);
@@ -572,8 +570,7 @@ describe(const struct sim *s)
 		(void)fprintf(stderr,
 		    "%llu: %s term=%llu lead=%llu commit=%llu applied=%llu "
 		    "last=%llu\n",
-		    (unsigned long long)id,
-		    raft_role_name(st.soft_state.role),
+		    (unsigned long long)id, raft_role_name(st.soft_state.role),
 		    (unsigned long long)st.hard_state.term,
 		    (unsigned long long)st.soft_state.leader,
 		    (unsigned long long)st.hard_state.commit,
@@ -586,8 +583,7 @@ describe(const struct sim *s)
 		(void)fprintf(stderr, " outgoing:");
 		for (uint32_t i = 0; i < st.conf.voters_outgoing.count; i++)
 			(void)fprintf(stderr, " %llu",
-			    (unsigned long long)
-				st.conf.voters_outgoing.id[i]);
+			    (unsigned long long)st.conf.voters_outgoing.id[i]);
 		(void)fprintf(stderr, " learners:");
 		for (uint32_t i = 0; i < st.conf.learners.count; i++)
 			(void)fprintf(stderr, " %llu",

@@ -24,7 +24,7 @@ static uint32_t
 dice(struct bench *b, uint32_t n)
 {
 	b->state = b->state * UINT64_C(6364136223846793005) +
-	    UINT64_C(1442695040888963407);
+		   UINT64_C(1442695040888963407);
 	return (uint32_t)(b->state >> 33) % n;
 }
 
@@ -75,8 +75,8 @@ apply(struct bench *b, const struct raft_entry *e, size_t count)
 		struct raft_conf_state conf;
 		struct raft_conf_change cc;
 		bool changed = e[i].type != RAFT_ENTRY_NORMAL &&
-		    raft_conf_change_decode(e[i].type, blob_bytes(e[i].data),
-			&cc) == RAFT_OK;
+			       raft_conf_change_decode(e[i].type,
+				   blob_bytes(e[i].data), &cc) == RAFT_OK;
 
 		if (changed)
 			raft_apply_conf_change(b->raft, &cc, &conf);
@@ -155,13 +155,12 @@ random_entries(struct bench *b, struct raft_msg *m)
 		struct raft_entry *e = &m->entries[i];
 		uint8_t junk[16];
 
-		e->index = dice(b, 20) ? m->index + 1 + i
-				       : near_number(b, m->index);
+		e->index =
+		    dice(b, 20) ? m->index + 1 + i : near_number(b, m->index);
 		e->term = dice(b, 20) ? m->log_term : near_number(b, m->term);
 		if (dice(b, 3) == 0)
 			e->term = m->term;
-		e->type = (enum raft_entry_type)dice(
-		    b, dice(b, 30) ? 3 : 1000);
+		e->type = (enum raft_entry_type)dice(b, dice(b, 30) ? 3 : 1000);
 		for (size_t k = 0; k < sizeof(junk); k++)
 			junk[k] = (uint8_t)dice(b, dice(b, 2) ? 3 : 256);
 		if (dice(b, 2))
@@ -200,8 +199,7 @@ random_snapshot(struct bench *b, struct raft_msg *m)
 		random_ids(b, &s->conf.learners_next);
 		s->conf.auto_leave = dice(b, 2);
 	} else {
-		s->conf.voters =
-		    (struct raft_ids){.count = 3, .id = {1, 2, 3}};
+		s->conf.voters = (struct raft_ids){.count = 3, .id = {1, 2, 3}};
 	}
 	m->snapshot = s;
 }
@@ -263,7 +261,8 @@ no_message_ends_the_process(void **state)
 			if (dice(&b, 10) == 0)
 				(void)raft_propose(b.raft, NULL);
 		}
-		assert_true(taken > MESSAGES / 10); /* the test sees something */
+		assert_true(
+		    taken > MESSAGES / 10); /* the test sees something */
 		bench_close(&b);
 	}
 }
@@ -355,10 +354,8 @@ static void
 a_snapshot_with_an_impossible_configuration_changes_nothing(void **state)
 {
 	struct raft_snapshot s = {.index = 10, .term = 2};
-	struct raft_msg m = {.type = RAFT_MSG_SNAP,
-	    .from = 2,
-	    .term = 2,
-	    .snapshot = &s};
+	struct raft_msg m = {
+	    .type = RAFT_MSG_SNAP, .from = 2, .term = 2, .snapshot = &s};
 	struct raft_status st;
 	struct bench b;
 
@@ -398,8 +395,8 @@ a_change_survives_encoding(void **state)
 	assert_int_equal(back.ops[1].id, UINT64_MAX / 3);
 	assert_true(bytes_equal(back.context, cc.context));
 	/* The type of the entry says which kind it must be. */
-	assert_int_equal(raft_conf_change_decode(RAFT_ENTRY_CONF_CHANGE,
-			     blob_bytes(data), &back),
+	assert_int_equal(raft_conf_change_decode(
+			     RAFT_ENTRY_CONF_CHANGE, blob_bytes(data), &back),
 	    RAFT_CONF_INVALID);
 	blob_unref(&data);
 }
@@ -411,8 +408,8 @@ leaving_a_joint_configuration_has_no_payload(void **state)
 
 	(void)state;
 	assert_null(raft_conf_change_encode(&cc));
-	assert_int_equal(raft_conf_change_decode(RAFT_ENTRY_CONF_CHANGE_V2,
-			     bytes_of(NULL, 0), &cc),
+	assert_int_equal(raft_conf_change_decode(
+			     RAFT_ENTRY_CONF_CHANGE_V2, bytes_of(NULL, 0), &cc),
 	    RAFT_OK);
 	assert_int_equal(cc.count, 0);
 }
@@ -420,23 +417,20 @@ leaving_a_joint_configuration_has_no_payload(void **state)
 static void
 a_short_or_wrong_change_is_refused(void **state)
 {
-	struct raft_conf_change cc = {.v1 = true,
-	    .count = 1,
-	    .ops = {{RAFT_CONF_ADD_VOTER, 4}}};
+	struct raft_conf_change cc = {
+	    .v1 = true, .count = 1, .ops = {{RAFT_CONF_ADD_VOTER, 4}}};
 	struct raft_conf_change back;
 	struct blob *data = raft_conf_change_encode(&cc);
 
 	(void)state;
 	for (size_t len = 0; len < data->len; len++)
-		assert_int_equal(
-		    raft_conf_change_decode(RAFT_ENTRY_CONF_CHANGE,
-			bytes_of(data->data, len), &back),
+		assert_int_equal(raft_conf_change_decode(RAFT_ENTRY_CONF_CHANGE,
+				     bytes_of(data->data, len), &back),
 		    RAFT_CONF_INVALID);
 	for (size_t at = 0; at < 5; at++) { /* head, and the operation */
 		data->data[at] ^= 0x40;
-		assert_int_equal(
-		    raft_conf_change_decode(RAFT_ENTRY_CONF_CHANGE,
-			blob_bytes(data), &back),
+		assert_int_equal(raft_conf_change_decode(RAFT_ENTRY_CONF_CHANGE,
+				     blob_bytes(data), &back),
 		    RAFT_CONF_INVALID);
 		data->data[at] ^= 0x40;
 	}

@@ -1,6 +1,7 @@
 """Nodes of metcd as real processes, each with a data directory of its own,
 and clusters of them."""
 
+import glob
 import os
 import random
 import re
@@ -46,6 +47,15 @@ def free_port():
                 continue
         _given_ports.add(port)
         return port
+
+
+def read_lines(path):
+    """Lines of a text file; none if there is no such file."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as f:
+            return f.read().splitlines()
+    except FileNotFoundError:
+        return []
 
 
 class Node:
@@ -156,12 +166,7 @@ class Node:
         return r
 
     def log(self):
-        try:
-            with open(self.log_path, "r", encoding="utf-8",
-                      errors="replace") as f:
-                return f.read().splitlines()
-        except FileNotFoundError:
-            return []
+        return read_lines(self.log_path)
 
     def warnings(self, since=0):
         """Lines at warn or error from line number `since` on."""
@@ -255,10 +260,16 @@ class Cluster:
                     f"kv.{field} differs: {[x['kv'] for x in statuses]}"
         return statuses
 
+    def logs(self):
+        """{path: lines} of what has logged something."""
+        paths = sorted(glob.glob(os.path.join(self.dir, "*.log")))
+        return {p: lines for p in paths if (lines := read_lines(p))}
+
     def bugs(self):
         """Lines in the logs that no test may cause."""
-        return [f"n{n.id}: {line}" for n in self.nodes for line in n.log()
-                if BUG.search(line)]
+        return [f"{os.path.basename(path)}: {line}"
+                for path, lines in self.logs().items()
+                for line in lines if BUG.search(line)]
 
     def close(self):
         """End everything; the data goes too unless METCD_KEEP is set."""

@@ -116,10 +116,10 @@ static bool
 selected(const struct selection *s, const struct raft_msg *m)
 {
 	bool inside = m->from == m->to || m->from == RAFT_APPEND_THREAD ||
-	    m->from == RAFT_APPLY_THREAD;
+		      m->from == RAFT_APPLY_THREAD;
 
 	return m->to == s->to && (s->any_type || m->type == s->type) &&
-	    !(s->drop && inside);
+	       !(s->drop && inside);
 }
 
 size_t
@@ -151,8 +151,7 @@ take(struct cluster *c, const struct selection *s)
 }
 
 size_t
-cluster_deliver(
-    struct cluster *c, const struct selection *s, struct buf *out)
+cluster_deliver(struct cluster *c, const struct selection *s, struct buf *out)
 {
 	struct mailbox taken = take(c, s);
 	struct node *to = cluster_node(c, s->to);
@@ -184,8 +183,8 @@ apply(struct node *n, const struct raft_entry *entries, size_t count)
 		struct raft_conf_change cc;
 		struct raft_conf_state conf;
 		bool changed = e->type != RAFT_ENTRY_NORMAL &&
-		    raft_conf_change_decode(e->type, blob_bytes(e->data),
-			&cc) == RAFT_OK;
+			       raft_conf_change_decode(e->type,
+				   blob_bytes(e->data), &cc) == RAFT_OK;
 
 		if (changed)
 			raft_apply_conf_change(n->raft, &cc, &conf);
@@ -194,8 +193,7 @@ apply(struct node *n, const struct raft_entry *entries, size_t count)
 }
 
 static void
-send_messages(
-    struct cluster *c, struct node *n, const struct raft_ready *rd)
+send_messages(struct cluster *c, struct node *n, const struct raft_ready *rd)
 {
 	for (size_t i = 0; i < rd->message_count; i++) {
 		struct raft_msg *m = &rd->messages[i];
@@ -219,8 +217,8 @@ cluster_ready(struct cluster *c, struct node *n, struct buf *out)
 	print_ready(out, rd);
 	if (!n->config.async_storage_writes) {
 		wrong = store_write(&n->store,
-		    rd->has_hard_state ? &rd->hard_state : &none,
-		    rd->snapshot, rd->entries, rd->entry_count);
+		    rd->has_hard_state ? &rd->hard_state : &none, rd->snapshot,
+		    rd->entries, rd->entry_count);
 		if (wrong != NULL)
 			return wrong;
 		apply(n, rd->committed_entries, rd->committed_count);
@@ -322,8 +320,7 @@ ready_round(struct cluster *c, struct node *n, struct buf *out, bool *moved)
 }
 
 static const char *
-deliver_round(
-    struct cluster *c, struct node *n, struct buf *out, bool *moved)
+deliver_round(struct cluster *c, struct node *n, struct buf *out, bool *moved)
 {
 	struct selection all = {.to = n->id, .any_type = true};
 	struct buf part = {0};
@@ -367,12 +364,12 @@ apply_round(struct cluster *c, struct node *n, struct buf *out, bool *moved)
 }
 
 const char *
-cluster_stabilize(struct cluster *c, struct node *const *nodes, size_t count,
-    struct buf *out)
+cluster_stabilize(
+    struct cluster *c, struct node *const *nodes, size_t count, struct buf *out)
 {
 	static const char *(*const rounds[])(struct cluster *, struct node *,
-	    struct buf *, bool *) = {
-	    ready_round, deliver_round, append_round, apply_round};
+	    struct buf *,
+	    bool *) = {ready_round, deliver_round, append_round, apply_round};
 	const char *wrong = NULL;
 	bool moved = true;
 

@@ -90,10 +90,8 @@ config_from(const struct directive *d)
 	    directive_u64(d, "max-bytes-per-msg", RAFT_NO_LIMIT);
 	c.max_committed_bytes_per_ready =
 	    directive_u64(d, "max-committed-size-per-ready", RAFT_NO_LIMIT);
-	c.max_uncommitted_bytes =
-	    directive_u64(d, "max-uncommitted-bytes", 0);
-	c.max_inflight_msgs =
-	    (uint32_t)directive_u64(d, "inflight", INT32_MAX);
+	c.max_uncommitted_bytes = directive_u64(d, "max-uncommitted-bytes", 0);
+	c.max_inflight_msgs = (uint32_t)directive_u64(d, "inflight", INT32_MAX);
 	c.max_inflight_bytes = directive_u64(d, "max-inflight-bytes", 0);
 	c.check_quorum = directive_bool(d, "checkquorum", false);
 	c.pre_vote = directive_bool(d, "prevote", false);
@@ -125,8 +123,7 @@ read_mode_from(const struct directive *d, struct raft_config *c)
 }
 
 static const char *
-add_nodes(
-    struct interaction *x, const struct directive *d, struct buf *out)
+add_nodes(struct interaction *x, const struct directive *d, struct buf *out)
 {
 	struct raft_config config = config_from(d);
 	struct raft_snapshot start;
@@ -175,8 +172,7 @@ tick(struct interaction *x, const struct directive *d, struct buf *out)
 }
 
 static const char *
-set_timeout(
-    struct interaction *x, const struct directive *d, struct buf *out)
+set_timeout(struct interaction *x, const struct directive *d, struct buf *out)
 {
 	struct node *n = node_at(x, d, 0);
 
@@ -279,8 +275,7 @@ transfer_leader(
 }
 
 static const char *
-forget_leader(
-    struct interaction *x, const struct directive *d, struct buf *out)
+forget_leader(struct interaction *x, const struct directive *d, struct buf *out)
 {
 	struct node *n = node_at(x, d, 0);
 
@@ -318,8 +313,7 @@ report_snapshot(
 	if (n == NULL || d->arg_count != 3 ||
 	    !parse_u64(d->args[1].key, &about))
 		return "report-snapshot A B ok|fail";
-	raft_report_snapshot(
-	    n->raft, about, strcmp(d->args[2].key, "ok") == 0);
+	raft_report_snapshot(n->raft, about, strcmp(d->args[2].key, "ok") == 0);
 	return NULL;
 }
 
@@ -340,15 +334,13 @@ read_index(struct interaction *x, const struct directive *d, struct buf *out)
 }
 
 static const char *
-send_snapshot(
-    struct interaction *x, const struct directive *d, struct buf *out)
+send_snapshot(struct interaction *x, const struct directive *d, struct buf *out)
 {
 	struct node *n = node_at(x, d, 0);
 	struct raft_msg m = {.type = RAFT_MSG_SNAP};
 	struct raft_msg copy;
 
-	if (n == NULL || d->arg_count != 2 ||
-	    !parse_u64(d->args[1].key, &m.to))
+	if (n == NULL || d->arg_count != 2 || !parse_u64(d->args[1].key, &m.to))
 		return no_such_node;
 	m.from = n->id;
 	m.term = raft_term(n->raft);
@@ -387,8 +379,7 @@ process(struct interaction *x, const struct directive *d, const char *what,
 }
 
 static const char *
-process_ready(
-    struct interaction *x, const struct directive *d, struct buf *out)
+process_ready(struct interaction *x, const struct directive *d, struct buf *out)
 {
 	return process(x, d, "handling Ready", cluster_ready, out);
 }
@@ -402,8 +393,7 @@ process_append(
 }
 
 static const char *
-process_apply(
-    struct interaction *x, const struct directive *d, struct buf *out)
+process_apply(struct interaction *x, const struct directive *d, struct buf *out)
 {
 	return process(
 	    x, d, "processing apply thread", cluster_apply_work, out);
@@ -460,9 +450,8 @@ static const char *set_level(struct interaction *x, const char *level);
 static const char *
 stabilize(struct interaction *x, const struct directive *d, struct buf *out)
 {
-	struct node **nodes =
-	    mem_zalloc(x->cluster.node_count + d->arg_count + 1,
-		sizeof(struct node *));
+	struct node **nodes = mem_zalloc(
+	    x->cluster.node_count + d->arg_count + 1, sizeof(struct node *));
 	const char *level = directive_value(d, "log-level");
 	bool silent = x->silent;
 	const char *wrong = level == NULL ? NULL : set_level(x, level);
@@ -500,8 +489,8 @@ show_log(struct interaction *x, const struct directive *d, struct buf *out)
 		return no_such_node;
 	if (n->store.entry_count == 0)
 		text_add(out,
-		    "log is empty: first index=%" PRIu64
-		    ", last index=%" PRIu64 "\n",
+		    "log is empty: first index=%" PRIu64 ", last index=%" PRIu64
+		    "\n",
 		    n->store.base_index + 1, n->store.base_index);
 	for (size_t i = 0; i < n->store.entry_count; i++) {
 		print_entry(out, &n->store.entries[i]);
@@ -549,10 +538,9 @@ raft_state(struct interaction *x, const struct directive *d, struct buf *out)
 
 		raft_status(n->raft, &s);
 		voter = ids_has(&s.conf.voters, n->id) ||
-		    ids_has(&s.conf.voters_outgoing, n->id);
+			ids_has(&s.conf.voters_outgoing, n->id);
 		text_add(out,
-		    "%" PRIu64 ": %s (%s) Term:%" PRIu64 " Lead:%" PRIu64
-		    "\n",
+		    "%" PRIu64 ": %s (%s) Term:%" PRIu64 " Lead:%" PRIu64 "\n",
 		    n->id, raft_role_name(s.soft_state.role),
 		    voter ? "Voter" : "Non-Voter", s.hard_state.term,
 		    s.soft_state.leader);

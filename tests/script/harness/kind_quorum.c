@@ -124,7 +124,8 @@ handle(void *ctx, const struct directive *d, struct buf *out)
 	add_half(&q, &q.half[1], directive_arg(d, "cfgj"));
 	for (uint32_t i = 0; i < q.count; i++)
 		q.value[i] = values != NULL && i < values->value_count
-		    ? values->values[i] : "_";
+				 ? values->values[i]
+				 : "_";
 	if (strcmp(d->command, "vote") == 0) {
 		text_add(out, "%s\n",
 		    results[quorum_joint_vote(

@@ -57,8 +57,8 @@ print_change(struct buf *out, const struct raft_entry *e)
 		return;
 	}
 	for (uint32_t i = 0; i < cc.count; i++)
-		text_add(out, " %c%" PRIu64, op_letters[cc.ops[i].op],
-		    cc.ops[i].id);
+		text_add(
+		    out, " %c%" PRIu64, op_letters[cc.ops[i].op], cc.ops[i].id);
 }
 
 void
@@ -103,8 +103,8 @@ print_ids(struct buf *out, const char *name, const struct raft_ids *set)
 static void
 print_snapshot(struct buf *out, const struct raft_snapshot *s)
 {
-	text_add(out, "Index:%" PRIu64 " Term:%" PRIu64 " ConfState:",
-	    s->index, s->term);
+	text_add(out, "Index:%" PRIu64 " Term:%" PRIu64 " ConfState:", s->index,
+	    s->term);
 	print_ids(out, "Voters", &s->conf.voters);
 	print_ids(out, " VotersOutgoing", &s->conf.voters_outgoing);
 	print_ids(out, " Learners", &s->conf.learners);
@@ -180,8 +180,8 @@ print_read_states(struct buf *out, const struct raft_ready *rd)
 		text_add(out, "%s{%" PRIu64 " [", i == 0 ? "" : " ",
 		    rd->read_states[i].index);
 		for (size_t b = 0; b < context.len; b++)
-			text_add(out, "%s%u", b == 0 ? "" : " ",
-			    context.data[b]);
+			text_add(
+			    out, "%s%u", b == 0 ? "" : " ", context.data[b]);
 		text_add(out, "]}");
 	}
 	text_add(out, "]\n");
@@ -192,8 +192,7 @@ print_states(struct buf *out, const struct raft_ready *rd)
 {
 	if (rd->has_soft_state)
 		text_add(out, "Lead:%" PRIu64 " State:%s\n",
-		    rd->soft_state.leader,
-		    raft_role_name(rd->soft_state.role));
+		    rd->soft_state.leader, raft_role_name(rd->soft_state.role));
 	if (rd->has_hard_state) {
 		text_add(out, "HardState Term:%" PRIu64, rd->hard_state.term);
 		if (rd->hard_state.vote != 0)
@@ -244,8 +243,8 @@ print_progress(struct buf *out, const struct raft_progress_status *pr)
 	    [RAFT_PROGRESS_SNAPSHOT] = "StateSnapshot",
 	};
 
-	text_add(out, "%" PRIu64 ": %s match=%" PRIu64 " next=%" PRIu64,
-	    pr->id, states[pr->state], pr->match, pr->next);
+	text_add(out, "%" PRIu64 ": %s match=%" PRIu64 " next=%" PRIu64, pr->id,
+	    states[pr->state], pr->match, pr->next);
 	if (pr->learner)
 		text_add(out, " learner");
 	if (pr->paused)

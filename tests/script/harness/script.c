@@ -357,16 +357,13 @@ print_output(struct buf *out, FILE *to)
 	if (out->len > 0 && out->data[out->len - 1] != '\n')
 		buf_append(out, "\n", 1);
 	twofold = has_blank_line(out);
-	(void)fprintf(to, "%s\n%s", SEPARATOR,
-	    twofold ? SEPARATOR "\n" : "");
+	(void)fprintf(to, "%s\n%s", SEPARATOR, twofold ? SEPARATOR "\n" : "");
 	(void)fwrite(out->data, 1, out->len, to); /* ferror() is asked later */
-	(void)fprintf(to, "%s\n",
-	    twofold ? SEPARATOR "\n" SEPARATOR "\n" : "");
+	(void)fprintf(to, "%s\n", twofold ? SEPARATOR "\n" SEPARATOR "\n" : "");
 }
 
 static void
-run_directive(
-    struct reader *r, script_handler handler, void *ctx, FILE *to)
+run_directive(struct reader *r, script_handler handler, void *ctx, FILE *to)
 {
 	struct directive d = {0};
 	struct buf out = {0};

@@ -36,15 +36,13 @@ typedef void (*script_handler)(
     void *ctx, const struct directive *d, struct buf *out);
 
 /* 0, or -1 when the file cannot be read or printed. */
-int script_run(
-    const char *path, script_handler handler, void *ctx, FILE *to);
+int script_run(const char *path, script_handler handler, void *ctx, FILE *to);
 
 const struct arg *directive_arg(const struct directive *d, const char *key);
 /* The only value of an argument, or NULL. */
 const char *directive_value(const struct directive *d, const char *key);
 /* fallback when there is no such argument.  A key without a value is true. */
-bool directive_bool(
-    const struct directive *d, const char *key, bool fallback);
+bool directive_bool(const struct directive *d, const char *key, bool fallback);
 uint64_t directive_u64(
     const struct directive *d, const char *key, uint64_t fallback);
 /* False: s is not a decimal number. */

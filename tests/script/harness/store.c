@@ -1,5 +1,5 @@
-/* Stable storage that is an array.  It gives as its snapshot the newest state of
- * the state machine, whatever has been compacted or written. */
+/* Stable storage that is an array.  It gives as its snapshot the newest state
+ * of the state machine, whatever has been compacted or written. */
 #include "tests/script/harness/store.h"
 
 #include <string.h>
@@ -71,8 +71,8 @@ term(void *arg, uint64_t index, uint64_t *out)
 	if (index > s->base_index + s->entry_count)
 		return RAFT_UNAVAILABLE;
 	*out = index == s->base_index
-	    ? s->base_term
-	    : s->entries[index - s->base_index - 1].term;
+		   ? s->base_term
+		   : s->entries[index - s->base_index - 1].term;
 	return RAFT_OK;
 }
 
@@ -152,8 +152,8 @@ write_entries(struct store *s, const struct raft_entry *from, size_t count)
 	if (from->index > last_index(s) + 1)
 		return "missing log entry";
 	cut(s, from->index);
-	s->entries = mem_resize(
-	    s->entries, s->entry_count + count, sizeof(*s->entries));
+	s->entries =
+	    mem_resize(s->entries, s->entry_count + count, sizeof(*s->entries));
 	for (size_t i = 0; i < count; i++) {
 		s->entries[s->entry_count] = from[i];
 		(void)blob_ref(from[i].data);
@@ -191,8 +191,8 @@ store_compact(struct store *s, uint64_t index)
 	for (size_t i = 0; i < n; i++)
 		blob_unref(&s->entries[i].data);
 	s->entry_count -= n;
-	memmove(s->entries, s->entries + n,
-	    s->entry_count * sizeof(*s->entries));
+	memmove(
+	    s->entries, s->entries + n, s->entry_count * sizeof(*s->entries));
 	return NULL;
 }
 
@@ -214,7 +214,7 @@ store_record(struct store *s, const struct raft_entry *e,
 	record.data = data;
 	if (conf != NULL)
 		record.conf = *conf;
-	s->history = mem_resize(
-	    s->history, s->history_count + 1, sizeof(*s->history));
+	s->history =
+	    mem_resize(s->history, s->history_count + 1, sizeof(*s->history));
 	s->history[s->history_count++] = record;
 }
