@@ -59,7 +59,7 @@ LIB_httpd    := -lnng -lxxhash -lsystemd -lmicrohttpd -ljansson
 LIB_metcd    := -lxxhash -lsystemd
 LIB_metcdctl := -lxxhash -lsystemd -lcurl -ljansson
 
-PACKAGES_BUILD := gcc make pkg-config libnng-dev libmicrohttpd-dev \
+PACKAGES_BUILD := gcc make libnng-dev libmicrohttpd-dev \
 	liblmdb-dev libleveldb-dev libjansson-dev libxxhash-dev \
 	libcurl4-openssl-dev libsystemd-dev
 PACKAGES_TEST := libcmocka-dev python3 python3-pytest curl clang libclang-rt-14-dev

@@ -204,6 +204,19 @@ in_down(void *arg, struct link *l)
 		suspect(rd, p->id);
 }
 
+/* A node speaks for itself; only what followers forward names its origin (a
+ * transfer: its target), which is a member. */
+static bool
+sender_is_right(
+    const struct raftd *rd, const struct link *l, const struct raft_msg *m)
+{
+	if (m->from == link_peer(l)->node)
+		return true;
+	return (m->type == RAFT_MSG_PROP || m->type == RAFT_MSG_READ_INDEX ||
+		   m->type == RAFT_MSG_TRANSFER_LEADER) &&
+	       cluster_member(&rd->conf, m->from) != NULL;
+}
+
 static enum err
 in_take(void *arg, struct link *l, uint8_t type, struct wire *w)
 {
@@ -212,11 +225,9 @@ in_take(void *arg, struct link *l, uint8_t type, struct wire *w)
 
 	if (type != MSG_RAFT || rmsg_decode(w, &m) != ERR_OK)
 		return ERR_MALFORMED;
-	/* A node speaks for itself (a forwarded transfer names its target).
-	 * Logs are never cut, so nobody sends snapshots. */
+	/* Logs are never cut, so nobody sends snapshots. */
 	if (m.type == RAFT_MSG_SNAP || m.to != rd->opt.id ||
-	    (m.from != link_peer(l)->node &&
-		m.type != RAFT_MSG_TRANSFER_LEADER)) {
+	    !sender_is_right(rd, l, &m)) {
 		raft_msg_free(&m);
 		return ERR_MALFORMED;
 	}
