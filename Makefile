@@ -110,7 +110,8 @@ unit-programs: $(UNITS:%=$(O)/tests/unit/%)
 
 -include tests/fuzz/fuzz.mk
 -include tests/script/script.mk
--include tests/crash/crash.mk
+-include tests/bench/bench.mk
+-include tests/sim/sim.mk
 
 # All tests; prints a line "N passed, N failed" at the end.
 check: deps-test
@@ -120,6 +121,7 @@ check: deps-test
 check-unit: unit-programs
 	@tests/run-units $(UNITS:%=$(O)/tests/unit/%)
 check-tidy:
+	@$(PYTHON) -m pytest -q tests/tidy
 	@$(PYTHON) tests/tidy/tidy.py
 check-node: programs
 	@$(PYTHON) -m pytest -q tests/node

@@ -21,7 +21,7 @@
 #define METCD_VERSION "0.1.0"
 
 enum opt_kind {
-	OPT_STRING, /* dst is const char **; value borrowed from argv or environ */
+	OPT_STRING, /* dst is const char **; borrowed from argv or environ */
 	OPT_U64,    /* dst is uint64_t *; min..max, decimal */
 	OPT_FLAG    /* dst is bool *; no value ("--join"); twin: 1 or 0 */
 };

@@ -15,7 +15,8 @@ int file_make_dir(const char *dir, unsigned mode);
 int file_lock(const char *dir, const char *name, int *fdp);
 
 /* Replace dir/name by data so that after a power cut there is either the old
- * or the new content: write, fsync, rename, fsync of dir.  0 or -1 and errno. */
+ * or the new content: write, fsync, rename, fsync of dir.  0, or -1 and
+ * errno. */
 int file_replace(const char *dir, const char *name, struct bytes data);
 
 /* Append the whole of dir/name to out.  0, or -1 and errno (ENOENT, or EFBIG

@@ -146,13 +146,13 @@ kv_json(const struct status *st, bool connected)
 }
 
 static json_t *
-raft_json(const struct status *st, bool connected)
+raft_json(const struct status *st)
 {
 	const struct msg_raft_status *r = &st->raft;
 
-	return json_pack("{s:I,s:I,s:I,s:I,s:b}", "first", (json_int_t)r->first,
+	return json_pack("{s:I,s:I,s:I,s:I}", "first", (json_int_t)r->first,
 	    "last", (json_int_t)r->last, "commit", (json_int_t)r->commit,
-	    "applied", (json_int_t)r->applied, "connected", connected);
+	    "applied", (json_int_t)r->applied);
 }
 
 /* NULL: a text in it is not UTF-8.  To be freed with free(). */
@@ -169,10 +169,10 @@ render(const struct status *st, const struct status_waiter *w)
 	(void)snprintf(cluster, sizeof cluster, "%016" PRIx64, r->cluster);
 	j = json_pack("{s:I,s:s,s:I,s:I,s:s,s:s,s:o,s:o,s:o}", "id",
 	    (json_int_t)r->node, "cluster_id", cluster, "leader",
-	    (json_int_t)r->leader, "term", (json_int_t)r->term, "role",
-	    role_name(st), "version", METCD_VERSION, "raft",
-	    raft_json(st, raft_here), "kv", kv_json(st, kv_here), "peers",
-	    peers_json(st));
+	    (json_int_t)(raft_here ? r->leader : 0), "term",
+	    (json_int_t)r->term, "role", raft_here ? role_name(st) : "unknown",
+	    "version", METCD_VERSION, "raft", raft_json(st), "kv",
+	    kv_json(st, kv_here), "peers", peers_json(st));
 	text = json_dumps(j, JSON_COMPACT);
 	json_decref(j);
 	return text;

@@ -34,11 +34,11 @@
 	X(STOPPING, 37, "stopping", 503,                                       \
 	    "This node is stopping; the request was not executed")             \
 	X(TIMEOUT, 38, "timeout", 504,                                         \
-	    "The deadline passed; whether the request was executed is unknown") \
+	    "The deadline passed; the outcome is unknown")                     \
 	X(NO_SPACE, 39, "no_space", 507, "The disk is nearly full")            \
 	X(MALFORMED, 64, "malformed", 500, "A message could not be decoded")   \
 	X(VERSION, 65, "version", 500, "The protocol version differs")         \
-	X(FOREIGN, 66, "foreign", 500, "It belongs to another cluster or node") \
+	X(FOREIGN, 66, "foreign", 500, "It is of another cluster or node")     \
 	X(IO, 67, "io", 500, "Storage failed")                                 \
 	X(CORRUPT, 68, "corrupt", 500, "Stored data is damaged")
 

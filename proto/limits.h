@@ -26,10 +26,9 @@
 #define LINK_REDIAL_MS_MAX 250u
 #define LINKS_ACCEPTED_MAX 64u    /* accepted connections, HELLO or not */
 
-/* One COMMIT or REPLY message is closed at this size; so at most one more
- * entry (or value) on top. */
+/* One COMMIT message is closed at this size; so at most one more entry on
+ * top. */
 #define COMMIT_BYTES_SOFT (1u << 20)
-#define REPLY_BYTES_SOFT (1u << 20)
 /* Committed entries sent to kvd and not yet acknowledged as applied. */
 #define FEED_WINDOW_BYTES (16u << 20)
 

@@ -94,8 +94,7 @@ take_hello(struct link *l, const struct link_frame *f)
 		return;
 	if (rc != ERR_OK) {
 		l->state = LINK_GREETING; /* it never was up: no `down` */
-		link_complain(l, "%s", err_word(rc));
-		link_lose(l, "refused", true);
+		link_lose(l, "refused", true); /* the owner has said why */
 		return;
 	}
 	l->told_waiting = false;

@@ -132,7 +132,8 @@ act_judge(struct supervisor *s, enum child_id id)
 		return;
 	}
 	if (is_final(c, code)) {
-		log_errorx("process cannot run, stopping process=%s exit=%d",
+		/* It has said why, in its own one line. */
+		log_info("process cannot run, stopping process=%s exit=%d",
 		    child_name(id), code);
 		c->state = CHILD_GONE;
 		c->pid = -1;

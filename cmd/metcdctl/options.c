@@ -151,6 +151,7 @@ options_help(unsigned mask)
 			printf("%28s%s sets it too\n", "", o->twin);
 	}
 	printf("  --help%20sprint this text\n", "");
+	printf("  --version%17sprint the version\n", "");
 }
 
 /* --- the command line --- */

@@ -30,7 +30,11 @@ struct bench {
 
 static struct bench bench;
 
-static void __attribute__((format(printf, 1, 2))) trace(const char *fmt, ...)
+static void trace(const char *fmt, ...)
+    __attribute__((format(printf, 1, 2)));
+
+static void
+trace(const char *fmt, ...)
 {
 	size_t len = strlen(bench.trace);
 	va_list ap;

@@ -40,8 +40,10 @@ UNIT_http_uri := httpd/uri.c base/buf.c base/mem.c base/log.c
 UNIT_http_etag := httpd/etag.c
 UNIT_http_problem := httpd/problem.c proto/err.c base/buf.c base/mem.c base/log.c
 UNIT_LIBS_http_problem := -ljansson
-UNIT_http_pending := httpd/pending.c httpd/batch.c proto/cmd.c proto/msg.c \
+UNIT_http_pending := tests/unit/pending_bench.c httpd/pending.c \
+	httpd/batch.c proto/cmd.c proto/msg.c \
 	proto/wire.c proto/err.c base/buf.c base/mem.c base/log.c base/mono.c
+UNIT_http_deadline := $(UNIT_http_pending)
 KVD_MACHINE := tests/unit/kvd_fixture.c kvd/apply.c kvd/read.c kvd/session.c \
 	kvd/store.c kvd/record.c kvd/overlay.c kvd/marker.c kvd/engine.c \
 	kvd/engine_memory.c kvd/engine_lmdb.c kvd/engine_leveldb.c \
