@@ -64,8 +64,7 @@ PACKAGES_BUILD := gcc make libnng-dev libmicrohttpd-dev \
 	libcurl4-openssl-dev libsystemd-dev
 PACKAGES_TEST := libcmocka-dev python3 python3-pytest curl clang libclang-rt-14-dev
 
-.PHONY: all programs run cluster check check-unit check-san check-clang \
-	check-node check-tidy lint install clean deps-build deps-test FORCE
+.PHONY: all programs run cluster check check-unit check-node check-tidy lint install clean deps-build deps-test FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 

@@ -59,6 +59,7 @@ fill_hello(const struct process *p, struct msg_hello *mine)
 	mine->epoch = p->epoch;
 	mine->cluster = s->cluster;
 	mine->node = s->node;
+	mine->incarnation = s->incarnation;
 	mine->applied = s->applied;
 	mine->durable = p->kvd.durable;
 	(void)snprintf(
@@ -82,11 +83,19 @@ refuse_raftd(struct process *p, const struct msg_hello *theirs)
 {
 	const struct state *s = &p->kvd.store.state;
 
-	log_errorx("the store belongs to another cluster or node; start kvd "
-		   "with the right --data-dir, or remove %s, it is rebuilt "
-		   "from raftd store_cluster=%016" PRIx64 " store_node=%" PRIu64
-		   " raftd_cluster=%016" PRIx64 " raftd_node=%" PRIu64,
-	    p->dir, s->cluster, s->node, theirs->cluster, theirs->node);
+	if (s->cluster == theirs->cluster && s->node == theirs->node)
+		log_errorx("the store was fed by another raft directory than "
+			   "the one that is there now; restore that one, or "
+			   "remove %s, it is rebuilt from raftd "
+			   "store=%016" PRIx64 " raftd=%016" PRIx64,
+		    p->dir, s->incarnation, theirs->incarnation);
+	else
+		log_errorx("the store belongs to another cluster or node; "
+			   "start kvd with the right --data-dir, or remove %s, "
+			   "it is rebuilt from raftd store_cluster=%016" PRIx64
+			   " store_node=%" PRIu64 " raftd_cluster=%016" PRIx64
+			   " raftd_node=%" PRIu64,
+		    p->dir, s->cluster, s->node, theirs->cluster, theirs->node);
 	p->kvd.exit_code = EX_CONFIG;
 	p->kvd.quit = true;
 	return ERR_FOREIGN;
@@ -106,8 +115,10 @@ raftd_up(void *arg, struct link *l, const struct msg_hello *theirs)
 	if (s->applied == 0) { /* nothing in it: stored with the first write */
 		s->cluster = theirs->cluster;
 		s->node = theirs->node;
+		s->incarnation = theirs->incarnation;
 	}
-	if (s->cluster != theirs->cluster || s->node != theirs->node)
+	if (s->cluster != theirs->cluster || s->node != theirs->node ||
+	    s->incarnation != theirs->incarnation)
 		return refuse_raftd(p, theirs);
 	log_node(s->node);
 	return ERR_OK;
@@ -278,8 +289,10 @@ open_store(struct process *p)
 	if ((rc = store_open(&p->kvd.store, p->engine, p->dir)) != ERR_OK)
 		return exit_code_of(rc);
 	rc = sessions_open(&p->kvd.sessions, &p->kvd.store);
-	if (rc != ERR_OK)
+	if (rc != ERR_OK) { /* nor is it closed as a sound one */
+		(void)store_close(&p->kvd.store, true);
 		return exit_code_of(rc);
+	}
 	log_node(p->kvd.store.state.node);
 	return EX_OK;
 }

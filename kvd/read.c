@@ -174,6 +174,8 @@ answer_read(struct kvd *k, struct wire *body)
 	msg_reply_wire(w, &reply);
 	room = FRAME_BODY_BYTES_MAX - reply_head_bytes() -
 	       read.count * reply_item_bytes();
+	if (link_is_full(k->httpd))
+		room = 0; /* httpd asks again in a moment */
 	for (uint32_t i = 0; i < read.count; i++) {
 		struct msg_read_item wanted;
 		struct msg_reply_item item;

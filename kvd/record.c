@@ -90,6 +90,7 @@ state_wire(struct wire *w, struct state *m)
 	wire_require(w, m->format == STATE_FORMAT);
 	wire_u64(w, &m->cluster);
 	wire_u64(w, &m->node);
+	wire_u64(w, &m->incarnation);
 	wire_u64(w, &m->applied);
 	wire_u64(w, &m->term);
 	wire_u64(w, &m->revision);

@@ -49,6 +49,7 @@ struct key_record {
 struct state {
 	uint8_t format;
 	uint64_t cluster, node; /* 0: not known yet */
+	uint64_t incarnation;   /* of the raft directory that fed it */
 	uint64_t applied;       /* log index */
 	uint64_t term;          /* of the entry there */
 	uint64_t revision;      /* changes so far */

@@ -293,7 +293,8 @@ load_result(struct session *s, uint64_t seq, struct wire *w)
 	struct session_result *r;
 
 	result_record_wire(w, &head);
-	if (wire_err(w) != ERR_OK || session_result(s, seq) != NULL)
+	if (wire_err(w) != ERR_OK || head.count > BATCH_COMMANDS_MAX ||
+	    session_result(s, seq) != NULL)
 		return ERR_CORRUPT;
 	r = insert_result(s, seq, head.count);
 	r->revision = head.revision;

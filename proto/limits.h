@@ -24,13 +24,18 @@
 #define LINK_HELLO_MS 2000u       /* from connect to HELLO */
 #define LINK_REDIAL_MS_MIN 10u
 #define LINK_REDIAL_MS_MAX 250u
-#define LINKS_ACCEPTED_MAX 64u    /* accepted connections, HELLO or not */
+#define LINKS_ACCEPTED_MAX 64u    /* of one listener, HELLO or not */
+#define PEER_LINKS_MAX 8u         /* accepted of one node */
 
 /* One COMMIT message is closed at this size; so at most one more entry on
  * top. */
 #define COMMIT_BYTES_SOFT (1u << 20)
 /* Committed entries sent to kvd and not yet acknowledged as applied. */
 #define FEED_WINDOW_BYTES (16u << 20)
+
+/* Linearizable reads in raftd: those that wait for their index, and again
+ * those that wait for kvd. */
+#define READS_WAITING_BYTES_MAX (8u << 20)
 
 #define NODES_MAX 32u
 #define ADDRESS_BYTES_MAX 255u

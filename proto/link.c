@@ -118,17 +118,17 @@ link_new(struct links *ls, const char *name, const char *url,
 	return l;
 }
 
-/* When the places for connections are taken, strangers give way: the one who
- * has been silent longest.  False: all have said HELLO. */
+/* When a listener's places are taken, strangers give way: the one who has been
+ * silent longest.  False: all have said HELLO. */
 static bool
-make_room(struct links *ls)
+make_room(struct listener *li)
 {
 	struct link *l, *oldest = NULL;
 
-	if (ls->accepted < LINKS_ACCEPTED_MAX)
+	if (li->accepted < LINKS_ACCEPTED_MAX)
 		return true;
-	for (l = ls->all; l != NULL; l = l->next)
-		if (!l->dialed && l->state == LINK_GREETING &&
+	for (l = li->ls->all; l != NULL; l = l->next)
+		if (l->listener == li && l->state == LINK_GREETING &&
 		    (oldest == NULL || l->ticks >= oldest->ticks))
 			oldest = l;
 	if (oldest == NULL)
@@ -149,7 +149,7 @@ accepted(struct listener *li, struct link_stream *s)
 	link_stream_remote(s, false, host, sizeof(host));
 	if (!link_stream_user_ok(s))
 		why = "it runs as another user";
-	else if (!make_room(ls))
+	else if (!make_room(li))
 		why = "too many connections";
 	if (why != NULL) {
 		if (link_complaints_admit(
@@ -164,7 +164,8 @@ accepted(struct listener *li, struct link_stream *s)
 	l->flaps = &li->flaps;
 	memcpy(l->host, host, sizeof(host));
 	link_stream_remote(s, true, l->remote, sizeof(l->remote));
-	ls->accepted++;
+	l->listener = li;
+	li->accepted++;
 	link_begin_greeting(l, s);
 }
 

@@ -1,5 +1,5 @@
 /* Links: framed message streams between processes of a node (ipc://) and
- * between nodes (tcp://).  The only file that knows nng.
+ * between nodes (tcp://).  Only link_stream.c and link_connect.c know nng.
  *
  * A link is one nng stream.  Both ends send HELLO first; no other message is
  * handled before that, and none from a process that may not send it, with a

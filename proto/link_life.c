@@ -172,9 +172,9 @@ link_bury(struct link *l)
 	assert(l->state != LINK_DEAD);
 	loop_timer_stop(&l->redial);
 	l->state = LINK_DEAD;
-	if (!l->dialed) {
-		assert(l->ls->accepted > 0);
-		l->ls->accepted--;
+	if (l->listener != NULL) {
+		assert(l->listener->accepted > 0);
+		l->listener->accepted--;
 	}
 }
 

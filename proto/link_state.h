@@ -44,6 +44,7 @@ struct link {
 	unsigned tx_ticks; /* since something was sent */
 
 	bool dialed;
+	struct listener *listener; /* accepted; NULL: dialed */
 	char *name; /* in log lines; accepted: known after HELLO */
 	char *url;  /* dialed: to dial; accepted: of the listener */
 	unsigned expect_mask;
@@ -84,7 +85,8 @@ struct listener {
 	void *arg;
 	struct loop_timer retry; /* after a failed accept */
 	bool failed;
-	unsigned flaps; /* as in struct link */
+	unsigned accepted; /* its connections, HELLO or not */
+	unsigned flaps;    /* as in struct link */
 };
 
 struct links {
@@ -92,11 +94,10 @@ struct links {
 	enum msg_process self;
 	struct link_wake wake;
 	struct loop_timer tick;
-	bool ticked; /* since the last links_take() */
+	bool ticked;   /* since the last links_take() */
 	unsigned busy; /* callbacks may be running: nothing is freed */
 	struct link *all;
 	struct listener *listeners;
-	unsigned accepted;
 	struct link_complaints complaints;
 };
 

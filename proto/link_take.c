@@ -93,7 +93,7 @@ take_hello(struct link *l, const struct link_frame *f)
 	if (l->state != LINK_UP) /* closed by the callback */
 		return;
 	if (rc != ERR_OK) {
-		l->state = LINK_GREETING; /* it never was up: no `down` */
+		l->state = LINK_GREETING;      /* it never was up: no `down` */
 		link_lose(l, "refused", true); /* the owner has said why */
 		return;
 	}

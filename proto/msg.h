@@ -57,7 +57,8 @@ struct msg_hello {
 	uint64_t epoch;       /* random, one per process start */
 	uint64_t cluster;     /* cluster id; 0 = not known yet */
 	uint64_t node;        /* node id; 0 = not known yet */
-	uint64_t incarnation; /* raftd: random, one per raft directory */
+	uint64_t incarnation; /* raftd: random, one per raft directory; kvd:
+	                       * of the one that fed it */
 	uint64_t applied;     /* kvd: index applied, not yet perhaps durable */
 	uint64_t durable;     /* kvd: index that survives a power cut */
 	char version[32];     /* program version, for people */

@@ -34,6 +34,7 @@ struct feed {
 	uint64_t applied;   /* acknowledged */
 	uint64_t durable;
 	struct feed_wait *waits, **waits_tail;
+	size_t wait_bytes; /* of their bodies */
 	struct feed_sent *sent, **sent_tail;
 	size_t sent_bytes;
 };
@@ -46,9 +47,21 @@ feed_open(struct raftd *rd)
 	f->rd = rd;
 	f->waits_tail = &f->waits;
 	f->sent_tail = &f->sent;
-	/* What the core will not hand out again is committed already. */
-	f->published = 0;
 	return f;
+}
+
+/* The oldest read; its httpd asks again, or has given up. */
+static void
+wait_drop(struct feed *f)
+{
+	struct feed_wait *w = f->waits;
+
+	f->waits = w->next;
+	if (f->waits == NULL)
+		f->waits_tail = &f->waits;
+	f->wait_bytes -= w->body->len;
+	blob_unref(&w->body);
+	mem_free(w);
 }
 
 static void
@@ -68,14 +81,8 @@ sent_drop(struct feed *f, uint64_t up_to)
 void
 feed_drop_reads(struct feed *f)
 {
-	struct feed_wait *w;
-
-	while ((w = f->waits) != NULL) {
-		f->waits = w->next;
-		blob_unref(&w->body);
-		mem_free(w);
-	}
-	f->waits_tail = &f->waits;
+	while (f->waits != NULL)
+		wait_drop(f);
 }
 
 void
@@ -95,12 +102,13 @@ check_kvd(const struct feed *f, struct link *l, const struct msg_hello *h)
 	const struct wal_identity *id = &f->rd->identity;
 
 	if ((h->cluster != 0 && h->cluster != id->cluster) ||
-	    (h->node != 0 && h->node != id->node)) {
+	    (h->node != 0 && h->node != id->node) ||
+	    (h->incarnation != 0 && h->incarnation != id->incarnation)) {
 		if (link_may_complain(l))
 			log_errorx(
-			    "kvd has the data of another node or cluster; "
-			    "start "
-			    "it with this node's --data-dir cluster=%016" PRIx64
+			    "kvd has the data of another log; start it with "
+			    "this node's --data-dir, or remove its directory "
+			    "and it is rebuilt cluster=%016" PRIx64
 			    " node=%" PRIu64 " theirs=%016" PRIx64 "/%" PRIu64,
 			    id->cluster, id->node, h->cluster, h->node);
 		return ERR_FOREIGN;
@@ -180,6 +188,10 @@ feed_read(struct feed *f, uint64_t index, struct blob *body)
 	w->body = body;
 	*f->waits_tail = w;
 	f->waits_tail = &w->next;
+	f->wait_bytes += body->len;
+	/* While kvd is away nobody takes them, and their httpd gives up. */
+	while (f->wait_bytes > READS_WAITING_BYTES_MAX)
+		wait_drop(f);
 }
 
 /* READ 4: what stands before a read in the pipe is applied before it. */
@@ -189,17 +201,14 @@ send_reads(struct feed *f)
 	struct feed_wait *w;
 
 	while ((w = f->waits) != NULL && w->index < f->next) {
-		struct wire *out = link_begin(f->kvd, MSG_COMMIT_READ);
+		struct wire *out;
 
-		if (out == NULL)
+		if (link_is_full(f->kvd) ||
+		    (out = link_begin(f->kvd, MSG_COMMIT_READ)) == NULL)
 			return;
 		buf_append(out->out, w->body->data, w->body->len);
 		link_end(f->kvd);
-		f->waits = w->next;
-		if (f->waits == NULL)
-			f->waits_tail = &f->waits;
-		blob_unref(&w->body);
-		mem_free(w);
+		wait_drop(f);
 	}
 }
 
@@ -216,11 +225,11 @@ send_commit(struct feed *f)
 	if (rlog_entries(f->rd->rlog, f->next, f->published + 1,
 		COMMIT_BYTES_SOFT, &entries, &count) != RAFT_OK)
 		return false;
-	before = link_queued_bytes(f->kvd);
 	if ((w = link_begin(f->kvd, MSG_COMMIT)) == NULL) {
 		raft_entries_free(entries, count);
 		return false;
 	}
+	before = w->out->len;
 	m = (struct msg_commit){.first = f->next, .count = (uint32_t)count};
 	msg_commit_wire(w, &m);
 	for (size_t i = 0; i < count; i++) {
@@ -230,13 +239,12 @@ send_commit(struct feed *f)
 
 		msg_commit_item_wire(w, &item);
 	}
+	s = mem_zalloc(1, sizeof(*s));
+	s->bytes = w->out->len - before;
 	link_end(f->kvd);
 	raft_entries_free(entries, count);
 	f->next += count;
-
-	s = mem_zalloc(1, sizeof(*s));
 	s->last = f->next - 1;
-	s->bytes = link_queued_bytes(f->kvd) - before;
 	*f->sent_tail = s;
 	f->sent_tail = &s->next;
 	f->sent_bytes += s->bytes;

@@ -40,6 +40,8 @@ front_up(void *arg, struct link *l, const struct msg_hello *theirs)
 		link_close(rd->front->httpd);
 	rd->front->httpd = l;
 	log_info("httpd connected epoch=%016" PRIx64, theirs->epoch);
+	/* It hears of the leader now, and of each change from here on. */
+	rd->term_seen = 0;
 	return ERR_OK;
 }
 

@@ -108,7 +108,9 @@ raftd_turn(struct raftd *rd, struct mono now)
 	stop_step(rd, now);
 	peers_report(rd->peers);
 	reads_run(rd->reads);
-	ready_run(rd); /* save, send, publish */
+	ready_run(rd);        /* save, send, publish */
+	reads_run(rd->reads); /* a round that has ended makes room */
+	ready_run(rd);
 	front_announce(rd->front);
 	feed_run(rd->feed);     /* commits and reads to kvd */
 	links_flush(rd->links); /* one send per link */

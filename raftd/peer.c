@@ -23,8 +23,9 @@ struct peer {
 	uint64_t id;
 	char address[ADDRESS_BYTES_MAX + 1];
 	struct link *out;
-	unsigned in; /* accepted links of this node that are up */
-	bool missed; /* a message was dropped since the last report */
+	unsigned in;          /* accepted links of this node that are up */
+	uint64_t incarnation; /* of its raft directory; 0: not seen yet */
+	bool missed;          /* a message was dropped since the last report */
 };
 
 struct peers {
@@ -77,6 +78,25 @@ check_hello(
 	return ERR_OK;
 }
 
+/* A member whose raft directory is another one than before has lost what it
+ * promised: its votes and acknowledgements. */
+static enum err
+check_incarnation(
+    struct peer *p, struct link *l, const struct msg_hello *theirs)
+{
+	if (p->incarnation == 0)
+		p->incarnation = theirs->incarnation;
+	if (p->incarnation == theirs->incarnation)
+		return ERR_OK;
+	if (link_may_complain(l))
+		log_errorx("peer refused, its raft directory was replaced and "
+			   "has lost votes and log entries; restore the "
+			   "directory, or remove the node and add it under a "
+			   "new id node=%" PRIu64,
+		    p->id);
+	return ERR_FOREIGN;
+}
+
 /* ---- the way out ---- */
 
 static void
@@ -101,7 +121,7 @@ out_up(void *arg, struct link *l, const struct msg_hello *theirs)
 			    p->address, theirs->node, p->id);
 		err = ERR_FOREIGN;
 	}
-	return err;
+	return err == ERR_OK ? check_incarnation(p, l, theirs) : err;
 }
 
 static void
@@ -145,11 +165,15 @@ in_up(void *arg, struct link *l, const struct msg_hello *theirs)
 	enum err err = check_hello(rd, l, theirs);
 	struct peer *p = peer_find(rd->peers, theirs->node);
 
-	if (err == ERR_OK && p != NULL) {
-		p->in++;
-		link_set_user(l, (void *)(uintptr_t)p->id);
-	}
-	return err;
+	if (err != ERR_OK || p == NULL)
+		return err != ERR_OK ? err : ERR_FOREIGN;
+	if ((err = check_incarnation(p, l, theirs)) != ERR_OK)
+		return err;
+	if (p->in == PEER_LINKS_MAX)
+		return ERR_OVERLOADED; /* until old ones are seen to be dead */
+	p->in++;
+	link_set_user(l, (void *)(uintptr_t)p->id);
+	return ERR_OK;
 }
 
 /* How many voters campaign before this one does. */
@@ -231,7 +255,16 @@ in_take(void *arg, struct link *l, uint8_t type, struct wire *w)
 		raft_msg_free(&m);
 		return ERR_MALFORMED;
 	}
-	(void)raft_step(rd->raft, &m); /* refused or stale: as if lost */
+	/* Refused or stale: as if lost.  What no working core sends is worth a
+	 * line: this node or that one has lost a part of its log. */
+	if (raft_step(rd->raft, &m) == RAFT_STEP_MALFORMED &&
+	    link_may_complain(l))
+		log_errorx("message does not fit this node's log; was its raft "
+			   "directory, or that of the other one, replaced? "
+			   "node=%" PRIu64 " type=%s term=%" PRIu64
+			   " index=%" PRIu64 " commit=%" PRIu64,
+		    link_peer(l)->node, raft_msg_type_name(m.type), m.term,
+		    m.index, m.commit);
 	raft_msg_free(&m);
 	return ERR_OK;
 }

@@ -35,7 +35,7 @@ struct reads {
 	struct read_list waiting;        /* for the next round */
 	struct round rounds[ROUNDS_MAX]; /* in order of number */
 	uint64_t last_number;
-	uint32_t count; /* READs waiting and in rounds */
+	size_t bytes; /* of the READs waiting and in rounds */
 };
 
 static void
@@ -98,9 +98,9 @@ list_clear(struct reads *rs, struct read_list *l)
 	struct read_req *q;
 
 	while ((q = list_pop(l)) != NULL) {
+		rs->bytes -= q->body->len;
 		blob_unref(&q->body);
 		mem_free(q);
-		rs->count--;
 	}
 }
 
@@ -129,7 +129,7 @@ reads_add(struct reads *rs, const struct msg_read *m, struct bytes body)
 {
 	struct read_req *q;
 
-	if (rs->count >= REQUESTS_INFLIGHT_MAX) {
+	if (rs->bytes + body.len > READS_WAITING_BYTES_MAX) {
 		front_refuse(rs->rd->front, MSG_REFUSED_READ, ERR_OVERLOADED,
 		    m->epoch, m->seq, m->attempt);
 		return;
@@ -140,7 +140,7 @@ reads_add(struct reads *rs, const struct msg_read *m, struct bytes body)
 	q->seq = m->seq;
 	q->attempt = m->attempt;
 	list_push(&rs->waiting, q);
-	rs->count++;
+	rs->bytes += body.len;
 }
 
 /* The context of a question: a late answer to an earlier life of this process
@@ -181,9 +181,9 @@ round_finish(struct reads *rs, uint64_t index)
 	}
 	rs->rounds[ROUNDS_MAX - 1].number = 0;
 	while ((q = list_pop(&done.reads)) != NULL) {
+		rs->bytes -= q->body->len;
 		feed_read(rs->rd->feed, index, q->body);
 		mem_free(q);
-		rs->count--;
 	}
 }
 
@@ -215,9 +215,9 @@ refuse_waiting(struct reads *rs)
 	while ((q = list_pop(&rs->waiting)) != NULL) {
 		front_refuse(rs->rd->front, MSG_REFUSED_READ, ERR_NO_LEADER,
 		    q->epoch, q->seq, q->attempt);
+		rs->bytes -= q->body->len;
 		blob_unref(&q->body);
 		mem_free(q);
-		rs->count--;
 	}
 }
 

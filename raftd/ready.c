@@ -101,8 +101,7 @@ hold_vote_requests(const struct raft_ready *r, struct raft_msg *append)
 			continue;
 		append->responses = mem_resize(append->responses,
 		    append->response_count + 1, sizeof(*append->responses));
-		raft_msg_move(
-		    &append->responses[append->response_count++], m);
+		raft_msg_move(&append->responses[append->response_count++], m);
 	}
 }
 

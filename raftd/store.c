@@ -173,16 +173,15 @@ store_start(
 		return rc;
 	}
 	rd->conf = rec->conf;
-	if (rec->last == 0) {
+	/* Members are known as of an entry that is not there: the first write
+	 * was torn.  Nobody was told of it, and all nodes write the same. */
+	if (rec->last < rec->conf.index) {
 		if ((rc = bootstrap_entries(rd, &rec->conf)) != 0)
 			return rc;
 		rec->hard_state = (struct raft_hard_state){
 		    .term = 1, .commit = rec->conf.member_count};
 		rec->next_conf_change = 0;
 	}
-	/* A commit index beyond the log is the rest of a torn write. */
-	if (rec->hard_state.commit > rlog_last(rd->rlog))
-		rec->hard_state.commit = rlog_last(rd->rlog);
 	/* Entries up to `applied` hold no change that conf does not have. */
 	applied = rec->hard_state.commit;
 	if (rec->next_conf_change != 0 && rec->next_conf_change <= applied)
@@ -250,6 +249,7 @@ store_close(struct raftd *rd)
 	raft_free(rd->raft);
 	if (rd->rlog != NULL)
 		rlog_close(rd->rlog);
-	if (rd->wal != NULL)
-		wal_close(rd->wal);
+	wal_close(rd->wal);
+	if (rd->disk.arg != NULL)
+		wal_disk_posix_close(&rd->disk);
 }

@@ -8,8 +8,9 @@
 #include "base/log.h"
 #include "raftd/wal_impl.h"
 
-#define READ_BYTES (128u << 10) /* at once; positions are about 64 KiB apart   \
-				 */
+#define READ_BYTES                                                             \
+	(128u << 10) /* at once; positions are about 64 KiB apart              \
+		      */
 
 /* ---- a window on a segment ---- */
 
