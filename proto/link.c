@@ -322,7 +322,6 @@ links_close(struct links *ls, unsigned flush_ms)
 		return;
 	assert(ls->busy == 0);
 	links_flush(ls);
-	listeners_free(ls);
 	for (l = ls->all; l != NULL; l = l->next)
 		if (l->stream != NULL)
 			link_stream_drain(l->stream, deadline);
@@ -331,6 +330,7 @@ links_close(struct links *ls, unsigned flush_ms)
 		link_bury(l);
 	}
 	links_reap(ls);
+	listeners_free(ls); /* their links are gone: each was counted there */
 	loop_timer_stop(&ls->tick);
 	loop_unwatch(ls->loop, ls->wake.fd);
 	link_wake_close(&ls->wake);
