@@ -11,8 +11,9 @@ skip_blank(const char *p)
 	return p + strspn(p, " \t");
 }
 
-/* The number that the n characters at p spell, or 0: revisions start at 1 and
- * ours are printed without leading zeros. */
+/* The number that the n characters at p spell, or 0: revisions start at 1, ours
+ * are printed without leading zeros, and UINT64_MAX is none (in a lookup it
+ * has a meaning of its own). */
 static uint64_t
 revision_of(const char *p, size_t n)
 {
@@ -27,7 +28,7 @@ revision_of(const char *p, size_t n)
 			return 0;
 		v = v * 10 + digit;
 	}
-	return v;
+	return v == UINT64_MAX ? 0 : v;
 }
 
 /* One tag at p: [W/]"characters".  Where it ends, or NULL. */

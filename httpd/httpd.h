@@ -23,6 +23,7 @@ struct httpd {
 	uint64_t node;    /* from raftd; 0: not known yet */
 	uint64_t cluster; /* from raftd; 0: not known yet */
 
+	int lock_fd; /* of RUN/httpd.lock, for life */
 	struct loop *loop;
 	struct links *links;
 	struct link *raftd; /* proposeC, readC; back: errorC */
@@ -34,7 +35,7 @@ struct httpd {
 	struct server *admin;
 
 	size_t requests;   /* from the first line to the end of the answer */
-	size_t body_bytes; /* that all requests hold or have announced */
+	size_t body_bytes; /* that all requests hold */
 	bool stopping;     /* new requests are refused */
 };
 

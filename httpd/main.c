@@ -2,26 +2,30 @@
  *
  * Role:   serves the data port (keys and values) and the admin port; api.h.
  * Reads:  requests; RUN/raftd.sock (refusals, status); RUN/kvd.sock (results).
- * Writes: answers; PROPOSE and READ to raftd, STALE_READ to kvd.  No files.
+ * Writes: answers; PROPOSE and READ to raftd, STALE_READ to kvd.  Of files only
+ *         RUN/httpd.lock.
  * Trusts: raftd and kvd of its own user to mean well; no client.
  * Exits:  0 after SIGTERM or SIGINT; 64 wrong call; 69 port in use or address
- *         not there; 71 no descriptors; 75 out of memory; 77 no right to the
- *         port.
+ *         not there; 71 no descriptors; 75 out of memory, or the run directory
+ *         has its httpd; 77 no right to the port or that directory.
  *
  * Owns no data: killed at any moment it loses only its connections. */
 #include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/daemon.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "httpd/httpd.h"
 #include "httpd/request.h"
 #include "proto/limits.h"
 
+/* Together below the supervisor's CHILD_STOP_MS (600), after which it kills. */
 #define DRAIN_MS 500u           /* for what is in flight at SIGTERM */
-#define FLUSH_MS 500u           /* then, for the answers to leave */
+#define FLUSH_MS 80u            /* then, for the answers to leave */
 #define FDS_BESIDE_CLIENTS 320u /* admin port, links, epoll sets... */
 #define RUN_DIR_BYTES 256
 
@@ -78,9 +82,11 @@ fit_connections(struct httpd *h)
 	rl.rlim_cur = rl.rlim_max < want ? rl.rlim_max : want;
 	if (setrlimit(RLIMIT_NOFILE, &rl) == 0 && rl.rlim_cur >= want)
 		return;
-	h->connections_max = rl.rlim_cur > 2 * FDS_BESIDE_CLIENTS
-				 ? rl.rlim_cur - FDS_BESIDE_CLIENTS
-				 : FDS_BESIDE_CLIENTS;
+	/* Without a descriptor to spare the node's own links could not be
+	 * dialed again. */
+	if (h->connections_max <= rl.rlim_cur / 2)
+		return;
+	h->connections_max = rl.rlim_cur / 2;
 	log_warnx("fewer connections than --max-connections, the limit on "
 		  "open files is too low connections=%" PRIu64,
 	    h->connections_max);
@@ -112,6 +118,11 @@ httpd_init(struct httpd *h, int argc, char *argv[])
 	if (rc != EX_OK)
 		return rc;
 	fit_connections(h);
+	/* raftd and kvd talk to the last httpd that has dialed: two would cut
+	 * each other off for ever. */
+	if ((rc = file_make_dir(run_dir, 0700)) != EX_OK ||
+	    (rc = file_lock(run_dir, "httpd.lock", &h->lock_fd)) != EX_OK)
+		return rc;
 	h->epoch = daemon_random();
 	h->loop = loop_open();
 	loop_signals(h->loop, signals, on_signal, h); /* before nng's threads */
@@ -190,6 +201,7 @@ httpd_fini(struct httpd *h)
 	leave_close(h->leave);
 	links_close(h->links, 0);
 	loop_close(h->loop);
+	(void)close(h->lock_fd); /* nothing was written since */
 }
 
 int

@@ -41,6 +41,7 @@ struct pending {
 	struct mono wake;       /* a queue waits for this, after a flush */
 	bool ask_kvd;           /* its link is new */
 	uint64_t leader, term;  /* as raftd said; 0: none */
+	bool unheard;           /* its link is new and it has not said yet */
 };
 
 struct pending *
@@ -210,6 +211,25 @@ not_executed(const struct pending *p, const struct waiter *w, enum err *why)
 	return true;
 }
 
+/* One command of a batch is about to be answered "not executed": then the batch
+ * must never leave again.  Its waiters go back into the queue, as if it had
+ * never been. */
+static void
+dissolve(struct pending *p, struct batch *b)
+{
+	assert(batch_certainly_refused(b));
+	for (uint32_t n = 0; n < b->slots; n++) {
+		struct waiter *w = b->slot[n];
+
+		if (w == NULL)
+			continue;
+		w->refused = b->refused;
+		batch_drop(w);
+		queue_push(p, w);
+	}
+	batch_free(&p->open, b);
+}
+
 /* w's time is over: 503 with why (or what stands in the way, if why is
  * ERR_OK), or 504. */
 static void
@@ -218,8 +238,11 @@ give_up(struct pending *p, struct waiter *w, enum err why)
 	struct answer a = {.code = ERR_TIMEOUT};
 	enum err obstacle;
 
-	if (not_executed(p, w, &obstacle))
+	if (not_executed(p, w, &obstacle)) {
 		a.code = why != ERR_OK ? why : obstacle;
+		if (w->batch != NULL)
+			dissolve(p, w->batch);
+	}
 	finish(p, w, &a);
 }
 
@@ -585,7 +608,7 @@ send_all_again(struct pending *p, enum way way, struct mono now)
 void
 pending_raftd_up(struct pending *p, struct mono now)
 {
-	p->leader = p->term = 0; /* it will say */
+	p->unheard = true; /* it will say how things are: that is no change */
 	send_all_again(p, WAY_WRITE, now);
 	send_all_again(p, WAY_READ, now);
 }
@@ -602,11 +625,15 @@ void
 pending_leader(
     struct pending *p, uint64_t leader, uint64_t term, struct mono now)
 {
-	if (leader == p->leader && term == p->term)
-		return;
+	const bool changed = leader != p->leader || term != p->term;
+
 	p->leader = leader;
 	p->term = term;
-	if (leader == 0)
+	if (p->unheard) {
+		p->unheard = false;
+		return;
+	}
+	if (!changed || leader == 0)
 		return;
 	send_all_again(p, WAY_WRITE, now);
 	send_all_again(p, WAY_READ, now);

@@ -101,7 +101,9 @@ enum err pending_reply(struct pending *p, struct wire *body, struct mono now);
 enum err pending_refuse(struct pending *p, struct wire *body, struct mono now);
 void pending_raftd_up(struct pending *p, struct mono now);
 void pending_kvd_up(struct pending *p, struct mono now);
-/* What raftd last said of the leader: a change makes all of it go again. */
+/* What raftd says of the leader.  Its first word after pending_raftd_up(),
+ * which makes all go again itself, is what later ones are compared with: a
+ * change makes all go again. */
 void pending_leader(
     struct pending *p, uint64_t leader, uint64_t term, struct mono now);
 

@@ -12,6 +12,16 @@
 #include "httpd/response.h"
 #include "proto/limits.h"
 
+/* libmicrohttpd before 1.0 leaves the header where it was received, with NULs
+ * for what separates its parts.  So parts that do not lie side by side show
+ * what it has let through: a NUL, which cuts a target or a value; a folded
+ * line (RFC 9112 section 5.2), which it glues to the name of its field, also so
+ * that the name becomes one of ours; a line that ends with LF alone. */
+#define CUT_IN_PLACE (MHD_VERSION < 0x01000000)
+
+static const char bad_line[] =
+    "a header line is folded, has a NUL in it or does not end with CR LF";
+
 /* What the header fields say about the body, and whether they can be trusted.
  * libmicrohttpd 0.9.75 accepts several Content-Length fields, one next to
  * Transfer-Encoding, and codings that it does not know: two parties that read
@@ -19,6 +29,8 @@
  * smuggling, RFC 9112 section 11.2). */
 struct framing {
 	struct request *rq;
+	const char *end;    /* the NUL behind the last part so far */
+	unsigned hosts;     /* Host fields */
 	unsigned lengths;   /* Content-Length fields */
 	unsigned encodings; /* Transfer-Encoding fields */
 	uint64_t length;
@@ -168,6 +180,17 @@ read_encoding(struct framing *f, const char *value)
 		f->wrong = "the only Transfer-Encoding here is chunked";
 }
 
+/* Does the line "name: value" follow what was before, which ended with CR LF?
+ * All three are NULs now. */
+static bool
+is_next_line(const struct framing *f, const char *name, const char *value)
+{
+	const char *colon = name + strlen(name);
+
+	return name == f->end + 2 &&
+	       value == colon + 1 + strspn(colon + 1, " \t");
+}
+
 static enum MHD_Result
 on_field(
     void *arg, enum MHD_ValueKind kind, const char *name, const char *value)
@@ -178,8 +201,15 @@ on_field(
 	(void)kind;
 	if (value == NULL)
 		value = "";
+	if (CUT_IN_PLACE && !is_next_line(f, name, value))
+		f->wrong = bad_line;
+	f->end = value + strlen(value);
+	if (strchr(value, '\r') != NULL)
+		f->wrong = "a header field has a CR in it";
 	if (strpbrk(name, " \t") != NULL)
 		f->wrong = "the name of a header field has blanks in it";
+	else if (strcasecmp(name, MHD_HTTP_HEADER_HOST) == 0)
+		f->hosts++;
 	else if (strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0)
 		read_length(f, value);
 	else if (strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0)
@@ -194,9 +224,19 @@ on_field(
 static void
 read_framing(struct request *rq, const char *version, struct framing *f)
 {
-	*f = (struct framing){.rq = rq};
+	*f = (struct framing){.rq = rq, .end = version + strlen(version)};
+	if (CUT_IN_PLACE && version != rq->target_end + 1) {
+		f->wrong = "there is a NUL in the request target; write it "
+			   "as %00";
+		return;
+	}
 	(void)MHD_get_connection_values(rq->mhd, MHD_HEADER_KIND, on_field, f);
-	if (f->lengths > 1)
+	if (CUT_IN_PLACE && f->wrong == NULL &&
+	    memcmp(f->end, "\0\0\0", 4) != 0) /* and the empty line */
+		f->wrong = bad_line;
+	else if (f->hosts > 1)
+		f->wrong = "there is more than one Host";
+	else if (f->lengths > 1)
 		f->wrong = "there is more than one Content-Length";
 	else if (f->encodings > 1)
 		f->wrong = "there is more than one Transfer-Encoding";
@@ -281,6 +321,7 @@ request_on_target(void *arg, const char *uri, struct MHD_Connection *mhd)
 	    MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)
 		->socket_context;
 	memcpy(rq->target, uri, n + 1);
+	rq->target_end = uri + n;
 	uri_split(rq->target, &rq->uri);
 	connection_expect(rq->connection, PROGRESS_HEADER, mono_now());
 	request_httpd(rq)->requests++;
@@ -305,13 +346,18 @@ check(struct request *rq, const char *method)
 static void
 begin_body(struct request *rq, const char *method, uint64_t length)
 {
+	uint64_t held;
+
 	if (!check(rq, method))
 		return;
 	if (length > request_httpd(rq)->value_bytes_max) {
 		refuse_too_large(rq);
 		return;
 	}
-	if (rq->wants_body && !hold(rq, (size_t)length)) {
+	/* Will it fit?  What is held grows as the body comes: it costs a client
+	 * nothing to announce one, and must not cost the others anything. */
+	held = request_httpd(rq)->body_bytes;
+	if (rq->wants_body && held + length > BODY_BYTES_HELD_MAX) {
 		refuse(rq, ERR_OVERLOADED, NULL);
 		return;
 	}

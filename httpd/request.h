@@ -24,7 +24,7 @@
 #include "httpd/uri.h"
 #include "proto/err.h"
 
-/* Bodies of all requests together, read or announced by Content-Length. */
+/* Bodies of all requests together, as far as they are here. */
 #define BODY_BYTES_HELD_MAX (256u << 20)
 /* A body that is too large is read to its end, so that the client reads our
  * answer, but not farther than this. */
@@ -50,6 +50,7 @@ struct request {
 	struct server *server;
 	struct connection *connection;
 	struct MHD_Connection *mhd;
+	const char *target_end; /* its NUL in libmicrohttpd's memory */
 	enum request_state state;
 	bool broken; /* close the connection without an answer */
 

@@ -265,6 +265,11 @@ on_connection(void *arg, struct MHD_Connection *mhd, void **context,
 		break;
 	case MHD_CONNECTION_NOTIFY_CLOSED:
 		connection_rest(c);
+		/* At its limit of connections (or of descriptors)
+		 * libmicrohttpd stops watching the listening socket, and
+		 * watches it again at the start of the first MHD_run() after
+		 * one has ended: nothing else would wake us for that. */
+		c->server->wake = true;
 		mem_free(c);
 		*context = NULL;
 		break;

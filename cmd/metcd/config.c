@@ -38,8 +38,6 @@ read_options(struct config *c, int argc, char *argv[])
 		"this node: the N-th address of --cluster"},
 	    {"cluster", OPT_STRING, &c->cluster, 0, 0, "HOST:PORT,...",
 		"peer addresses of all nodes, the same on each"},
-	    {"join", OPT_FLAG, &c->join, 0, 0, NULL,
-		"join a cluster that is running already"},
 	    {"listen", OPT_STRING, &c->listen, 0, 0, "HOST:PORT",
 		"where clients reach this node (HTTP)"},
 	    {"admin-listen", OPT_STRING, &c->admin_listen, 0, 0, "HOST:PORT",
@@ -67,16 +65,18 @@ read_options(struct config *c, int argc, char *argv[])
 	daemon_options("metcd", about, table, argc, argv, NULL);
 }
 
-/* HOST:PORT or [ADDRESS]:PORT in the first len bytes of s. */
+/* HOST:PORT or [ADDRESS]:PORT in the first len bytes of s; to listen, :PORT is
+ * enough. */
 static bool
-is_address(const char *s, size_t len)
+is_address(const char *s, size_t len, bool needs_host)
 {
 	const char *colon = memrchr(s, ':', len);
 	char digits[6] = "";
 	size_t n;
 	long port;
 
-	if (colon == NULL || colon == s || len > ADDRESS_BYTES_MAX)
+	if (colon == NULL || (colon == s && needs_host) ||
+	    len > ADDRESS_BYTES_MAX)
 		return false;
 	n = len - (size_t)(colon + 1 - s);
 	if (n == 0 || n >= sizeof digits)
@@ -91,9 +91,10 @@ is_address(const char *s, size_t len)
 static int
 check_address(const char *option, const char *address)
 {
-	if (is_address(address, strlen(address)))
+	if (is_address(address, strlen(address), false))
 		return 0;
-	log_errorx("--%s must be HOST:PORT, not \"%.80s\"", option, address);
+	log_errorx(
+	    "--%s must be HOST:PORT or :PORT, not \"%.80s\"", option, address);
 	return EX_USAGE;
 }
 
@@ -107,7 +108,7 @@ check_cluster(const struct config *c)
 		size_t len = strcspn(p, ",");
 
 		count++;
-		if (!is_address(p, len)) {
+		if (!is_address(p, len, true)) {
 			log_errorx("--cluster must be HOST:PORT,HOST:PORT,...; "
 				   "address %" PRIu64 " is \"%.*s\"",
 			    count, (int)(len > 80 ? 80 : len), p);

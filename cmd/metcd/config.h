@@ -8,7 +8,6 @@
 struct config {
 	uint64_t id;
 	const char *cluster; /* all strings: borrowed from argv or environ */
-	bool join;
 	const char *listen;
 	const char *admin_listen;
 	const char *data_dir;

@@ -81,13 +81,21 @@ op_timer(void *arg, enum child_id id, uint64_t ms)
 	loop_timer_set(&m->timer[id], mono_add_ms(mono_now(), ms));
 }
 
+/* ":3379" is every address of this machine. */
+static const char *
+host_for_url(const char *address)
+{
+	return address[0] == ':' ? "localhost" : "";
+}
+
 static void
 op_all_ready(void *arg)
 {
 	struct metcd *m = arg;
 
-	log_info("ready url=http://%s admin=http://%s", m->config.listen,
-	    m->config.admin_listen);
+	log_info("ready url=http://%s%s admin=http://%s%s",
+	    host_for_url(m->config.listen), m->config.listen,
+	    host_for_url(m->config.admin_listen), m->config.admin_listen);
 	daemon_ready();
 }
 
@@ -183,11 +191,21 @@ take_directories(struct metcd *m)
 	return heirs_lock(dir, &m->spawn.lock_fd);
 }
 
+static bool
+is_ignored(int signo)
+{
+	struct sigaction act;
+
+	return sigaction(signo, NULL, &act) == 0 && act.sa_handler == SIG_IGN;
+}
+
 static void
 open_loop(struct metcd *m)
 {
-	static const int signals[] = {SIGCHLD, SIGTERM, SIGINT, SIGHUP, 0};
+	int signals[] = {SIGCHLD, SIGTERM, SIGINT, SIGHUP, 0};
 
+	if (is_ignored(SIGHUP)) /* by nohup: then the terminal may go */
+		signals[3] = 0;
 	m->loop = loop_open();
 	loop_signals(m->loop, signals, on_signal, m);
 	loop_watch(m->loop, m->notify_fd, EPOLLIN, on_notify, m);

@@ -122,8 +122,6 @@ add_raftd(struct args *a, const struct config *c)
 {
 	add_number(a, "--id", c->id);
 	add_text(a, "--cluster", c->cluster);
-	if (c->join)
-		add(a, "--join");
 	add_number(a, "--heartbeat-ms", c->heartbeat_ms);
 	add_number(a, "--election-ms", c->election_ms);
 }

@@ -4,6 +4,8 @@
 #include <jansson.h>
 #include <string.h>
 
+#define NOT_FOUND "not_found"
+
 static bool
 is_success(int status)
 {
@@ -29,6 +31,7 @@ client_ask(const struct ctl *c, const struct http_request *r, bool is_write,
 	const struct mono deadline = mono_add_ms(mono_now(), c->timeout_ms);
 	char why[HTTP_WHY_BYTES] = "no time left";
 	bool have_answer = false; /* a 503: kept if nobody does better */
+	bool lost = false;        /* a read that was sent */
 
 	for (size_t i = 0; i < c->data.count; i++) {
 		if (i > 0 && mono_reached(deadline, mono_now()))
@@ -43,8 +46,10 @@ client_ask(const struct ctl *c, const struct http_request *r, bool is_write,
 		case HTTP_NOT_SENT:
 			break;
 		case HTTP_LOST:
-			if (!is_write)
+			if (!is_write) {
+				lost = true;
 				break;
+			}
 			ctl_error("no answer from %s: %s; whether the request "
 				  "was executed is unknown",
 			    c->data.at[i], why);
@@ -53,22 +58,26 @@ client_ask(const struct ctl *c, const struct http_request *r, bool is_write,
 	}
 	if (have_answer)
 		return CTL_OK;
-	ctl_error("no endpoint took the request, nothing was changed: %s", why);
+	if (lost)
+		ctl_error("no endpoint answered: %s", why);
+	else
+		ctl_error("no endpoint took the request, nothing was "
+			  "changed: %s",
+		    why);
 	return CTL_CONNECTION;
 }
 
+/* Of an answer that is no success; code: what its problem calls itself. */
 static enum ctl_exit
-exit_of(int status)
+exit_of(int status, const char *code)
 {
-	if (is_success(status))
-		return CTL_OK;
 	switch (status) {
 	case 400:
 	case 413:
 	case 414:
 		return CTL_BAD_INPUT;
-	case 404:
-		return CTL_NOT_FOUND;
+	case 404: /* a path that is not there is no key that is not there */
+		return strcmp(code, NOT_FOUND) == 0 ? CTL_NOT_FOUND : CTL_ERROR;
 	case 412:
 		return CTL_PRECONDITION;
 	case 504:
@@ -78,30 +87,44 @@ exit_of(int status)
 	}
 }
 
-/* The node explains itself in application/problem+json (RFC 9457). */
-static void
-print_problem(const struct http_answer *a, const char *what)
+/* The string at PROBLEM.name; "" when there is none. */
+static const char *
+text_of(const json_t *problem, const char *name)
 {
-	json_t *problem =
-	    json_loadb((const char *)a->body.data, a->body.len, 0, NULL);
-	const char *code = json_string_value(json_object_get(problem, "code"));
-	const char *text =
-	    json_string_value(json_object_get(problem, "detail"));
+	const char *text = json_string_value(json_object_get(problem, name));
 
-	if (text == NULL)
-		text = json_string_value(json_object_get(problem, "title"));
-	ctl_error("%s: %s (%s%sHTTP %d)", what,
-	    text != NULL ? text : "the node answered with an error",
-	    code != NULL ? code : "", code != NULL ? ", " : "", a->status);
-	json_decref(problem); /* NULL is allowed */
+	return text != NULL ? text : "";
 }
 
+static void
+print_problem(const struct http_answer *a, const char *what,
+    const json_t *problem, const char *code)
+{
+	const char *title = text_of(problem, "title");
+	const char *detail = text_of(problem, "detail");
+
+	if (title[0] == '\0')
+		title = "the node answered with an error";
+	ctl_error("%s: %s%s%s (%s%sHTTP %d)%s", what, title,
+	    detail[0] != '\0' ? "; " : "", detail, code,
+	    code[0] != '\0' ? ", " : "", a->status,
+	    a->status == 404 && strcmp(code, NOT_FOUND) != 0
+		? "; keys are on the ports of --listen, is this another one?"
+		: "");
+}
+
+/* The node explains itself in application/problem+json (RFC 9457). */
 enum ctl_exit
 client_judge(const struct http_answer *a, const char *what)
 {
-	enum ctl_exit rc = exit_of(a->status);
+	json_t *problem;
+	enum ctl_exit rc;
 
-	if (rc != CTL_OK)
-		print_problem(a, what);
+	if (is_success(a->status))
+		return CTL_OK;
+	problem = json_loadb((const char *)a->body.data, a->body.len, 0, NULL);
+	rc = exit_of(a->status, text_of(problem, "code"));
+	print_problem(a, what, problem, text_of(problem, "code"));
+	json_decref(problem); /* NULL is allowed */
 	return rc;
 }

@@ -13,7 +13,7 @@
 enum ctl_exit {
 	CTL_OK = 0,
 	CTL_ERROR = 1,      /* the cluster answered with an error */
-	CTL_CONNECTION = 2, /* no endpoint could be reached */
+	CTL_CONNECTION = 2, /* nobody reached, or no answer to a read */
 	CTL_BAD_INPUT = 3,  /* options, key or value */
 	CTL_NOT_FOUND = 10,
 	CTL_PRECONDITION = 11,

@@ -156,6 +156,10 @@ ask_node(const char *endpoint, struct mono deadline, json_t *all)
 	if (http_ask(endpoint, &r, deadline, &a, why) != HTTP_ANSWERED) {
 		ctl_error("no answer from %s: %s", endpoint, why);
 		rc = CTL_CONNECTION;
+	} else if (a.status == 404) { /* there it is a key */
+		ctl_error("%s has no status; give an address of --admin-listen",
+		    endpoint);
+		rc = CTL_ERROR;
 	} else if ((rc = client_judge(&a, endpoint)) == CTL_OK) {
 		status =
 		    json_loadb((const char *)a.body.data, a.body.len, 0, NULL);

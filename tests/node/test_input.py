@@ -207,6 +207,61 @@ SHAPES = {
         b"PUT /k k HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
     "a space before the colon":
         b"PUT /k HTTP/1.1\r\nHost: x\r\nContent-Length : 0\r\n\r\n",
+    "two hosts":
+        b"PUT /k HTTP/1.1\r\nHost: x\r\nhost: x\r\nContent-Length: 0\r\n\r\n",
+    "a folded length":
+        b"PUT /k HTTP/1.1\r\nHost: x\r\nContent-Length:\r\n %d\r\n\r\n"
+        % len(SMUGGLED),
+    "a folded coding":
+        b"PUT /k HTTP/1.1\r\nHost: x\r\nTransfer-Encoding:\r\n\tchunked"
+        b"\r\n\r\n0\r\n\r\n",
+    "a length folded with nothing":
+        b"PUT /k HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n \r\n\r\n",
+    "a name that folding makes a length":
+        b"PUT /k HTTP/1.1\r\nHost: x\r\nContent-Leng: %d\r\n th\r\n\r\n"
+        % len(SMUGGLED),
+    "a name that folding makes a coding":
+        b"PUT /k HTTP/1.1\r\nHost: x\r\nTransfer-Enc: chunked\r\n oding\r\n"
+        b"\r\n0\r\n\r\n",
+    "a folded If-Match":
+        b'PUT /k HTTP/1.1\r\nHost: x\r\nIf-Match:\r\n "99"\r\n'
+        b"Content-Length: 0\r\n\r\n",
+    "a folded list in If-Match":
+        b'PUT /k HTTP/1.1\r\nHost: x\r\nIf-Match: "98",\r\n "99"\r\n'
+        b"Content-Length: 0\r\n\r\n",
+    "a folded If-None-Match":
+        b"PUT /k HTTP/1.1\r\nHost: x\r\nIf-None-Match:\r\n *\r\n"
+        b"Content-Length: 0\r\n\r\n",
+    "a folded line before a length":
+        b"PUT /k HTTP/1.1\r\nHost: x\r\nX: a\r\n b\r\n"
+        b"Content-Length: 0\r\n\r\n",
+    "a length behind a CR":
+        b"PUT /k HTTP/1.1\r\nHost: x\r\nX: a\rContent-Length: %d\r\n\r\n"
+        % len(SMUGGLED),
+    "two CRs at the end of a line":
+        b"PUT /k HTTP/1.1\r\nHost: x\r\nX: a\r\r\nContent-Length: 0\r\n\r\n",
+    "a CR for the empty line":
+        b"PUT /k HTTP/1.1\r\nHost: x\r\nX: a\r\r",
+    "a length behind a LF":
+        b"PUT /k HTTP/1.1\r\nHost: x\r\nX: a\nContent-Length: 0\r\n\r\n",
+    "a LF for the empty line":
+        b"PUT /k HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\n",
+    "a NUL in a length":
+        b"PUT /k HTTP/1.1\r\nHost: x\r\nContent-Length: 0\0%d\r\n\r\n"
+        % len(SMUGGLED),
+    "a NUL in the name of a length":
+        b"PUT /k HTTP/1.1\r\nHost: x\r\nContent-Length\0s: 0\r\n\r\n",
+    "a NUL in another value":
+        b"PUT /k HTTP/1.1\r\nHost: x\r\nX: a\0b\r\nContent-Length: 0\r\n\r\n",
+    "a NUL in the path":
+        b"PUT /k\0k HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
+    "a NUL at the end of the path":
+        b"PUT /k\0 HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
+    "a NUL in the query":
+        b"PUT /k?\0a=b HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
+    "a NUL behind a query":
+        b"GET /k?consistency=stale\0&consistency=linearizable HTTP/1.1\r\n"
+        b"Host: x\r\n\r\n",
 }
 
 
@@ -220,6 +275,60 @@ def test_a_smuggling_shape_is_refused_and_the_connection_closed(one, name):
     assert b"HTTP/1.1 2" not in answer, answer
     assert one.get("smuggled").status == 404
     assert one.get("k").status == 404 or one.get("k").body != b""
+
+
+def test_a_condition_on_a_folded_line_is_not_overlooked(one):
+    one.put("fold", b"old")
+    for line in (b'If-Match:\r\n "999999"', b'If-Match: "999999",\r\n "99999"',
+                 b"If-None-Match:\r\n *", b'If-Matc: "999999"\r\n h'):
+        status, answer = ask(one, b"PUT /fold HTTP/1.1\r\nHost: x\r\n" + line +
+                             b"\r\nContent-Length: 3\r\n\r\nnew", seconds=3)
+        assert status == 400 and problem_code(answer) == "bad_request", line
+        assert one.get("fold").body == b"old"
+
+
+def test_a_nul_is_part_of_a_key_only_when_it_is_encoded(one):
+    one.put("nul", b"outside")
+    one.put(b"nul\0b", b"inside")
+    for path in (b"/nul\0b", b"/nul\0", b"/\0", b"/nul?\0", b"/nul?\0b=c",
+                 b"http://x/nul\0b"):
+        for method in (b"GET", b"DELETE"):
+            status, answer = ask(one, method + b" " + path +
+                                 b" HTTP/1.1\r\nHost: x\r\n\r\n", seconds=3)
+            assert status == 400, (path, answer)
+            assert problem_code(answer) == "bad_request"
+    for path, value in ((b"/nul", b"outside"), (b"/nul%00b", b"inside"),
+                        (b"/nul?consistency=stale", b"outside"),
+                        (b"/nul%00b?consistency=stale", b"inside"),
+                        (b"http://x/nul", b"outside"),
+                        (b"http://x/nul%00b?consistency=linearizable",
+                         b"inside"), (b"/nul?", b"outside")):
+        for version in (b"1.1\r\nHost: x", b"1.0"):
+            status, answer = ask(one, b"GET " + path + b" HTTP/" + version +
+                                 b"\r\nConnection: close\r\n\r\n")
+            assert status == 200, (path, answer)
+            assert answer.endswith(b"\r\n\r\n" + value)
+
+
+@pytest.mark.parametrize("step", [1, 3, 100, 40_000])
+def test_a_long_header_is_read_however_it_arrives(one, step):
+    """Many fields, with blanks and without, and two requests in a row."""
+    fields = b"".join(b"X-%d:%s\r\n" % (i, b" \t"[:i % 3] + b"v" * (3 * i))
+                      for i in range(60 if step > 9 else 20))
+    head = (b"PUT /long HTTP/1.1\r\n" + fields + b"Host: x\r\nX-Empty:\r\n"
+            b"X-Blank: \r\nContent-Length: 3\r\nCookie: a=b; c=d\r\n\r\n")
+    whole = (head + b"abc") * 2
+    with socket.create_connection((web.HOST, one.client), 10) as s:
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for at in range(0, len(whole), step):
+            s.sendall(whole[at:at + step])
+        answer = b""
+        while answer.count(b"\r\n\r\n") < 2:
+            piece = s.recv(65536)
+            assert piece, answer
+            answer += piece
+    assert re.findall(rb"HTTP/1\.1 ([0-9]+) ", answer)[1] == b"204", answer
+    assert one.get("long").body == b"abc"
 
 
 def test_requests_in_one_segment_are_answered_in_order(one):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 
 import pytest
 
@@ -65,6 +66,34 @@ def test_nobody_there_is_another_code_than_an_error(one):
     assert len(r.complaints()) == 1, r
     r = ctl(one, "--admin", f"127.0.0.1:{free_port()}", "status")
     assert r.code == UNREACHABLE, r
+
+
+def test_only_a_key_that_is_not_there_has_the_code_for_that(one):
+    """Not a path: asked at the wrong port, it is another error."""
+    r = ctl(one, "--endpoints", f"127.0.0.1:{one.admin}", "get", "k")
+    assert (r.code, r.out) == (ERROR, b""), r
+    assert len(r.complaints()) == 1 and "--listen" in r.err, r
+    r = ctl(one, "--admin", f"127.0.0.1:{one.client}", "status")
+    assert (r.code, r.out) == (ERROR, b""), r
+    assert len(r.complaints()) == 1 and "--admin-listen" in r.err, r
+
+
+def test_a_problem_is_told_by_its_title_and_its_detail(one):
+    problem = web.request(one.client, "GET", "/never-put").json()
+    r = ctl(one, "get", "never-put")
+    assert r.code == NOT_FOUND, r
+    assert f"{problem['title']}; {problem['detail']}" in r.err, r
+
+
+def test_a_read_without_an_answer_is_not_called_unsent(one):
+    httpd = one.kill("httpd", signal.SIGSTOP)
+    try:
+        r = ctl(one, "--timeout-ms", "300", "get", "k")
+    finally:
+        process.kill(httpd, signal.SIGCONT)
+    assert (r.code, r.out) == (UNREACHABLE, b""), r
+    assert len(r.complaints()) == 1, r
+    assert "took the request" not in r.err and "no endpoint answered" in r.err
 
 
 def test_the_next_endpoint_is_tried(one):

@@ -80,6 +80,64 @@ def test_sigint_ends_a_node_as_sigterm_does(make_cluster):
     assert node.get("k").body == b"v"
 
 
+def test_sighup_ends_a_node_unless_it_was_started_to_ignore_it(make_cluster):
+    """As by nohup: it goes on when its terminal is closed."""
+    node = make_cluster(start=False).node(1)
+    node.start(through=["/usr/bin/nohup"])
+    node.wait_ready()
+    pids = node.pids()
+    for pid in pids.values():
+        process.kill(pid, signal.SIGHUP)
+    node.put("k", b"v")
+    assert node.pids() == pids
+    assert node.terminate()[0] == 0
+    node.start()
+    node.wait_ready()
+    node.process.send_signal(signal.SIGHUP)
+    assert node.process.wait(5) == 0
+    node.process = None
+
+
+def test_httpd_is_not_killed_while_a_client_reads_slowly(make_cluster):
+    """It gives up what it drains before the supervisor gives it up."""
+    cluster = make_cluster(["memory"] * 3)
+    node = cluster.node(1)
+    node.put("big", os.urandom(1 << 20))
+    cluster.node(2).kill_all()
+    cluster.node(3).kill_all()
+    slow, waiting = socket.socket(), socket.socket()
+    with slow, waiting:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.connect((web.HOST, node.client))
+        # More than the kernel takes off httpd's hands.
+        slow.sendall(b"GET /big?consistency=stale HTTP/1.1\r\n"
+                     b"Host: x\r\n\r\n" * 20)
+        assert slow.recv(4) == b"HTTP"
+        waiting.connect((web.HOST, node.client))
+        waiting.sendall(b"PUT /k HTTP/1.1\r\nHost: x\r\n"
+                        b"Content-Length: 1\r\n\r\nv")
+        web.request(node.admin, "GET", "/livez")  # it has both by now
+        code, took = node.terminate()
+    assert (code, took < 2.0) == (0, True), f"{code}, {took:.3f} s"
+    assert not [w for w in node.warnings() if "did not stop in time" in w and
+                "process=httpd" in w]
+
+
+def test_an_address_to_listen_on_needs_no_host(make_cluster):
+    node = make_cluster(["memory"], start=False).node(1)
+    arguments = node.arguments()
+    for port in (node.client, node.admin):
+        arguments[arguments.index(f"{web.HOST}:{port}")] = f":{port}"
+    node.arguments = lambda: arguments
+    node.start()
+    node.wait_ready()
+    node.put("k", b"v")
+    assert node.get("k").body == b"v"
+    wait_until("it says where it is", lambda: any(
+        f"url=http://localhost:{node.client} " in line
+        for line in node.log()))
+
+
 # --- starts that cannot be: one line, what and what to do, a known code ---
 
 def alone(name, data_dir, *args, **more):
@@ -166,11 +224,10 @@ def test_an_unwritable_data_directory_is_named(scratch, name):
     assert path in line
 
 
-@pytest.mark.parametrize("name", ["raftd", "kvd"])
+@pytest.mark.parametrize("name", ["raftd", "kvd", "httpd"])
 def test_a_second_daemon_on_the_same_directory_says_who_has_it(one, name):
     owner = one.pids()[name]
-    args = addresses(peer=free_port())["raftd"] if name == "raftd" else [
-        "--engine", one.engine]
+    args = {**addresses(), "kvd": ["--engine", one.engine]}[name]
     r, line = alone(name, one.dir, *args)
     assert r.code == EX_TEMPFAIL, r
     assert one.dir in line
@@ -243,7 +300,8 @@ def test_a_port_taken_while_httpd_was_away_is_tried_until_it_is_free(
 WRONG = [["--no-such"], ["--id", "x"], ["--id", "0"], ["--id", "2"],
          ["--id"], ["--election-ms", "-1"], ["--listen", "nonsense"],
          ["--listen", "127.0.0.1:99999"], ["operand"],
-         ["--cluster", "127.0.0.1"], ["--cluster", ""]]
+         ["--cluster", "127.0.0.1"], ["--cluster", ""],
+         ["--cluster", ":3380"], ["--listen", ":"], ["--join"]]
 
 
 @pytest.mark.parametrize("args", WRONG, ids=" ".join)

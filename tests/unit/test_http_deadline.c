@@ -57,6 +57,34 @@ a_deadline_is_503_when_every_attempt_was_refused(void **state)
 	assert_answer(1, &t->w[1], ERR_NO_LEADER);
 }
 
+/* 503 promises that the command is not executed, at no later time either: the
+ * others of its batch leave in a new one, without it. */
+static void
+what_was_answered_503_never_leaves_again(void **state)
+{
+	struct test *t = *state;
+	struct cmd_batch head;
+
+	add(t, 0, WAY_WRITE);
+	t->now = mono_add_ms(t->now, 10);
+	add(t, 1, WAY_WRITE); /* the same turn, a later deadline */
+	turn(t);
+	(void)sent_propose(&t->raftd, 0, &head);
+	assert_int_equal(head.count, 2);
+	(void)refuse(t, MSG_REFUSED_PROPOSE, head.seq, 1, ERR_NO_LEADER);
+	t->raftd.full = true; /* no more attempts before the first deadline */
+	pass(t, TIMEOUT_MS - 10);
+	turn(t);
+	assert_int_equal(answers, 1);
+	assert_answer(0, &t->w[0], ERR_NO_LEADER);
+	t->raftd.full = false;
+	pass(t, 9);
+	turn(t);
+	(void)sent_propose(&t->raftd, t->raftd.sent - 1, &head);
+	assert_int_equal(head.count, 1);
+	assert_int_equal(head.seq, 2);
+}
+
 static void
 one_attempt_without_a_refusal_makes_it_504(void **state)
 {
@@ -312,6 +340,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(
+		what_was_answered_503_never_leaves_again, setup, teardown),
 	    cmocka_unit_test_setup_teardown(
 		a_deadline_is_504_when_the_fate_is_unknown, setup, teardown),
 	    cmocka_unit_test_setup_teardown(

@@ -281,6 +281,39 @@ a_new_leader_or_term_makes_all_go_again(void **state)
 	assert_int_equal(t->kvd.sent, 1);
 }
 
+/* When its link comes up all goes again; what it then says of the leader is no
+ * reason to do that a second time. */
+static void
+the_first_word_of_raftd_is_no_change(void **state)
+{
+	struct test *t = *state;
+
+	add(t, 0, WAY_WRITE);
+	add(t, 1, WAY_READ);
+	turn(t);
+	assert_int_equal(t->raftd.sent, 2);
+	pending_raftd_up(t->p, t->now);
+	turn(t);
+	assert_int_equal(t->raftd.sent, 4);
+	pending_leader(t->p, 1, 3, t->now);
+	turn(t);
+	pending_leader(t->p, 1, 3, t->now);
+	turn(t);
+	assert_int_equal(t->raftd.sent, 4);
+	pending_leader(t->p, 2, 4, t->now);
+	turn(t);
+	assert_int_equal(t->raftd.sent, 6);
+	/* The same after it was away, and when it knew of no leader. */
+	pending_raftd_up(t->p, t->now);
+	turn(t);
+	pending_leader(t->p, 0, 5, t->now);
+	turn(t);
+	assert_int_equal(t->raftd.sent, 8);
+	pending_leader(t->p, 2, 5, t->now);
+	turn(t);
+	assert_int_equal(t->raftd.sent, 10);
+}
+
 static void
 raftd_coming_back_gets_everything_again(void **state)
 {
@@ -421,6 +454,8 @@ main(void)
 		teardown),
 	    cmocka_unit_test_setup_teardown(
 		a_new_leader_or_term_makes_all_go_again, setup, teardown),
+	    cmocka_unit_test_setup_teardown(
+		the_first_word_of_raftd_is_no_change, setup, teardown),
 	    cmocka_unit_test_setup_teardown(
 		raftd_coming_back_gets_everything_again, setup, teardown),
 	    cmocka_unit_test_setup_teardown(

@@ -81,14 +81,16 @@ class Node:
                 "--heartbeat-ms", str(c.heartbeat_ms),
                 "--election-ms", str(c.election_ms)]
 
-    def start(self, engine=None):
-        """Start it; does not wait.  Main thread only."""
+    def start(self, engine=None, through=()):
+        """Start it, with the command `through` in front; does not wait.
+        Main thread only."""
         assert self.process is None
         if engine is not None:
             self.engine = engine
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                process.DIES_WITH_US + [program("metcd")] + self.arguments(),
+                [*process.DIES_WITH_US, *through, program("metcd"),
+                 *self.arguments()],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 env={**os.environ, **self.cluster.env})
 
