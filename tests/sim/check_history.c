@@ -137,7 +137,7 @@ takes_part(const struct op *op)
 		return op->kind != OP_GET && op->applied > 0;
 	case OP_DONE:
 		return op->kind != OP_GET || op->code == ERR_OK ||
-		    op->code == ERR_NOT_FOUND;
+		       op->code == ERR_NOT_FOUND;
 	case OP_REFUSED:
 		break;
 	}
@@ -159,8 +159,8 @@ list_build(struct search *s, uint32_t key)
 		if (op->key != key || op->kind == OP_STALE || !takes_part(op))
 			continue;
 		s->events[n++] = (struct event){.op = op, .at = op->invoked};
-		s->events[n++] = (struct event){.op = op,
-		    .at = ends ? op->completed : UINT64_MAX - i};
+		s->events[n++] = (struct event){
+		    .op = op, .at = ends ? op->completed : UINT64_MAX - i};
 	}
 	s->count = n - 1;
 	qsort(s->events + 1, n - 1, sizeof(s->events[0]), compare);
@@ -216,9 +216,9 @@ search(struct search *s)
 			return -1;
 		if (e != NULL && e->match != NULL) {
 			if (happens(e->op, &after) &&
-			    cache_add(s,
-			        (set ^ e->zobrist) +
-			            after * UINT64_C(0x9e3779b97f4a7c15))) {
+			    cache_add(
+				s, (set ^ e->zobrist) +
+				       after * UINT64_C(0x9e3779b97f4a7c15))) {
 				s->stack[s->depth] = e;
 				s->states[s->depth++] = state;
 				state = after;

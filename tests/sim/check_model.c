@@ -232,8 +232,8 @@ model_advance(void)
 /* ---- kvd against the model ---- */
 
 void
-model_check_state(unsigned node, uint64_t applied,
-    const struct model_state *st, struct hash128 hash)
+model_check_state(unsigned node, uint64_t applied, const struct model_state *st,
+    struct hash128 hash)
 {
 	struct point *p;
 
@@ -253,8 +253,7 @@ model_check_state(unsigned node, uint64_t applied,
 			", the log says %" PRIu64 " %" PRIu64 " %" PRIu64,
 		    node, applied, st->revision, st->keys, st->bytes,
 		    p->st.revision, p->st.keys, p->st.bytes);
-	if (p->hashed &&
-	    (p->hash.lo != hash.lo || p->hash.hi != hash.hi))
+	if (p->hashed && (p->hash.lo != hash.lo || p->hash.hi != hash.hi))
 		violate("state hash: nodes %u and %u differ at index %" PRIu64,
 		    node, p->node, applied);
 	p->hashed = true;
@@ -271,19 +270,17 @@ model_check_key(unsigned node, struct bytes key, uint64_t create, uint64_t mod,
 	if (!k->exists || k->create != create || k->mod != mod ||
 	    k->version != version || k->len != value.len ||
 	    k->hash != hash64(value.data, value.len, 0))
-		violate("node %u has a key with create %" PRIu64
-			" mod %" PRIu64 " version %" PRIu64
-			", the log says %" PRIu64 " %" PRIu64 " %" PRIu64,
-		    node, create, mod, version, k->create, k->mod,
-		    k->version);
+		violate("node %u has a key with create %" PRIu64 " mod %" PRIu64
+			" version %" PRIu64 ", the log says %" PRIu64
+			" %" PRIu64 " %" PRIu64,
+		    node, create, mod, version, k->create, k->mod, k->version);
 }
 
 void
 model_check_key_count(unsigned node, uint64_t count)
 {
 	if (count != state.keys)
-		violate("node %u has %" PRIu64
-			" keys, the log says %" PRIu64,
+		violate("node %u has %" PRIu64 " keys, the log says %" PRIu64,
 		    node, count, state.keys);
 }
 
@@ -316,10 +313,9 @@ check_write(size_t i, const struct op *op)
 	if (op->state != OP_DONE)
 		return;
 	if (op->applied == 0)
-		violate("op %zu was acknowledged and is not in the log",
-		    i + 1);
+		violate("op %zu was acknowledged and is not in the log", i + 1);
 	else if (op->code != op->model_code ||
-	    op->revision != op->model_revision)
+		 op->revision != op->model_revision)
 		violate("op %zu was answered %s revision %" PRIu64
 			", the log says %s %" PRIu64,
 		    i + 1, err_word(op->code), op->revision,

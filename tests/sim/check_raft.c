@@ -42,7 +42,7 @@ struct seen {
 	uint8_t *data;
 };
 
-struct view { /* of a node */
+struct view {                /* of a node */
 	struct log given;    /* to the writer, or recovered */
 	struct log durable;  /* reported as durable */
 	uint64_t term, vote; /* durable */
@@ -53,7 +53,7 @@ struct view { /* of a node */
 	size_t under_way;
 	uint64_t committed; /* as it last said */
 	uint64_t leads;     /* term it leads, as last seen; 0: none */
-	bool recovering;
+	bool started_now;   /* its first turn is to come */
 };
 
 struct leader {
@@ -64,7 +64,7 @@ struct leader {
 struct committed {
 	uint64_t term, chain;
 	uint64_t in_term; /* of the node that first said so: not before it was
-	                   * committed */
+			   * committed */
 	struct seen *entry;
 };
 
@@ -131,8 +131,7 @@ chain_of(uint64_t before, const struct raft_entry *e)
 	struct bytes data = blob_bytes(e->data);
 	uint64_t head[4] = {before, e->term, e->index, e->type};
 
-	return hash64(
-	    data.data, data.len, hash64(head, sizeof(head), 0x51));
+	return hash64(data.data, data.len, hash64(head, sizeof(head), 0x51));
 }
 
 /* An entry behind the last one of l; log matching is checked here. */
@@ -204,8 +203,8 @@ check_raft_submitted(unsigned node, const struct raft_msg *m)
 		v->given_term = m->term;
 		v->given_vote = m->vote;
 	}
-	if (m->entry_count > 0 && v->leads != 0 &&
-	    v->leads == v->given_term && m->entries[0].term == v->leads &&
+	if (m->entry_count > 0 && v->leads != 0 && v->leads == v->given_term &&
+	    m->entries[0].term == v->leads &&
 	    m->entries[0].index <= v->given.last)
 		violate("leader append-only: node %u replaces index %" PRIu64
 			" as leader of term %" PRIu64,
@@ -227,8 +226,7 @@ check_raft_durable(unsigned node, const struct raft_msg *m)
 	struct view *v = &views[node];
 
 	assert(v->under_way > 0);
-	memmove(v->floor, v->floor + 1,
-	    --v->under_way * sizeof(v->floor[0]));
+	memmove(v->floor, v->floor + 1, --v->under_way * sizeof(v->floor[0]));
 	if (m->term != 0) {
 		v->term = m->term;
 		v->vote = m->vote;
@@ -245,7 +243,6 @@ check_raft_recovering(unsigned node)
 	struct view *v = &views[node];
 
 	v->given.last = 0;
-	v->recovering = true;
 }
 
 void
@@ -270,8 +267,8 @@ check_promises(unsigned node, const struct raft_hard_state *hs)
 		violate("node %u forgot term %" PRIu64 ", has %" PRIu64, node,
 		    v->term, hs->term);
 	else if (hs->term == v->term && v->vote != 0 && hs->vote != v->vote)
-		violate("node %u forgot its vote in term %" PRIu64, node,
-		    v->term);
+		violate(
+		    "node %u forgot its vote in term %" PRIu64, node, v->term);
 	for (uint64_t i = 1; i <= v->durable.last && i < floor; i++)
 		if (log_at(&v->given, i)->chain !=
 		    log_at(&v->durable, i)->chain) {
@@ -299,7 +296,7 @@ check_raft_recovered(unsigned node, const struct raft_hard_state *hs)
 	v->vote = v->given_vote = hs != NULL ? hs->vote : 0;
 	v->committed = 0;
 	v->leads = 0;
-	v->recovering = false;
+	v->started_now = true;
 }
 
 void
@@ -317,17 +314,19 @@ take_bootstrap(struct proc *p)
 	struct raft_entry *e;
 	size_t count;
 
-	if (v->given.last > 0 || rlog_last(p->rd->rlog) == 0)
+	/* All or, when that write was torn, the rest of them. */
+	if (!v->started_now || rlog_last(p->rd->rlog) <= v->given.last)
 		return;
-	if (rlog_entries(p->rd->rlog, 1, rlog_last(p->rd->rlog) + 1,
-	        UINT64_MAX, &e, &count) != RAFT_OK)
+	if (rlog_entries(p->rd->rlog, v->given.last + 1,
+		rlog_last(p->rd->rlog) + 1, UINT64_MAX, &e, &count) != RAFT_OK)
 		return;
 	for (size_t i = 0; i < count && !sim.violated; i++) {
 		take_entry(p->node, &v->given, &e[i], false);
 		take_entry(p->node, &v->durable, &e[i], false);
 	}
 	raft_entries_free(e, count);
-	v->term = v->given_term = 1;
+	if (v->term == 0)
+		v->term = v->given_term = 1;
 }
 
 /* ---- after a turn ---- */
@@ -369,6 +368,7 @@ note_leader(unsigned node, uint64_t term)
 	leaders[leader_count++] = (struct leader){term, node};
 	sim.leaders++;
 	check_completeness(node, term);
+	nemesis_new_leader(node);
 }
 
 static void
@@ -427,10 +427,10 @@ check_commit(unsigned node, uint64_t commit, uint64_t term)
 		if (i > committed_count)
 			first_commit(node, i, term);
 		else if (log_at(&v->given, i)->chain !=
-		    committed[i - 1].chain) {
+			 committed[i - 1].chain) {
 			violate("state machine safety: node %u has committed "
-				"%" PRIu64 "/%" PRIu64
-				", another node %" PRIu64 "/%" PRIu64,
+				"%" PRIu64 "/%" PRIu64 ", another node %" PRIu64
+				"/%" PRIu64,
 			    node, log_at(&v->given, i)->term, i,
 			    committed[i - 1].term, i);
 			return;
@@ -449,6 +449,7 @@ check_raft_turn(struct proc *p)
 	if (r == NULL || sim.violated || p->rd->writer == NULL)
 		return;
 	take_bootstrap(p);
+	v->started_now = false;
 	term = raft_term(r);
 	if (raft_role(r) == RAFT_LEADER) {
 		v->leads = term;

@@ -92,8 +92,8 @@ history_new(void)
 {
 	if (history.count == history.cap) {
 		history.cap = history.cap == 0 ? 1024 : history.cap * 2;
-		history.ops = realloc(
-		    history.ops, history.cap * sizeof(history.ops[0]));
+		history.ops =
+		    realloc(history.ops, history.cap * sizeof(history.ops[0]));
 		assert(history.ops != NULL);
 	}
 	memset(&history.ops[history.count], 0, sizeof(struct op));
@@ -114,8 +114,8 @@ history_find(unsigned node, uint64_t epoch, uint64_t seq, uint32_t slot)
 	while (i != 0) {
 		struct op *op = &history.ops[i - 1];
 
-		if (op->node == node && op->epoch == epoch &&
-		    op->seq == seq && op->slot == slot)
+		if (op->node == node && op->epoch == epoch && op->seq == seq &&
+		    op->slot == slot)
 			return op;
 		i = op->chain;
 	}
@@ -187,8 +187,7 @@ on_answer(struct waiter *w, const struct answer *a)
 		if (is_write(op) && progress_at[op->node] < op->at)
 			progress_at[op->node] = op->at;
 	} else {
-		op->state =
-		    err_http(a->code) == 503 ? OP_REFUSED : OP_UNKNOWN;
+		op->state = err_http(a->code) == 503 ? OP_REFUSED : OP_UNKNOWN;
 	}
 	if (a->from_store && !is_write(op) && a->code == ERR_OK) {
 		op->value = value_id(a->value);
@@ -379,17 +378,13 @@ kvd_take(void *arg, struct link *l, uint8_t type, struct wire *body)
 
 	(void)l;
 	return type == MSG_REPLY ? pending_reply(c->pending, body, mono_now())
-	                         : ERR_MALFORMED;
+				 : ERR_MALFORMED;
 }
 
-static const struct link_ops raftd_ops = {.hello = hello,
-    .up = raftd_up,
-    .down = nothing_down,
-    .take = raftd_take};
-static const struct link_ops kvd_ops = {.hello = hello,
-    .up = kvd_up,
-    .down = nothing_down,
-    .take = kvd_take};
+static const struct link_ops raftd_ops = {
+    .hello = hello, .up = raftd_up, .down = nothing_down, .take = raftd_take};
+static const struct link_ops kvd_ops = {
+    .hello = hello, .up = kvd_up, .down = nothing_down, .take = kvd_take};
 
 /* ---- the process ---- */
 
@@ -405,12 +400,11 @@ client_open(struct proc *p)
 	c->loop = loop_open();
 	c->links = links_open(c->loop, MSG_HTTPD);
 	(void)snprintf(url, sizeof(url), "ipc:///n%u/run/raftd.sock", p->node);
-	c->raftd =
-	    links_dial(c->links, url, MSG_RAFTD, "raftd", &raftd_ops, c);
+	c->raftd = links_dial(c->links, url, MSG_RAFTD, "raftd", &raftd_ops, c);
 	(void)snprintf(url, sizeof(url), "ipc:///n%u/run/kvd.sock", p->node);
 	c->kvd = links_dial(c->links, url, MSG_KVD, "kvd", &kvd_ops, c);
-	c->pending = pending_open(
-	    c->epoch, sim.timeout_ms, c->raftd, c->kvd, on_answer);
+	c->pending =
+	    pending_open(c->epoch, sim.timeout_ms, c->raftd, c->kvd, on_answer);
 	c->count = (unsigned)rng_between(rng(), 1, USERS_MAX);
 	for (unsigned i = 0; i < c->count; i++) {
 		c->users[i].client = c;

@@ -35,7 +35,7 @@ usage(void)
 	      "    [--nodes 3|5|7] [--profile "
 	      "calm|lossy|disk|membership|all]\n"
 	      "    [--without fault,fault...] [--jobs N] [--twice] "
-	      "[--first] [--no-shrink] [--verbose]\n"
+	      "[--first] [--no-shrink] [--hunt] [--verbose]\n"
 	      "Without --nodes and --profile the seed decides.\n"
 	      "faults:",
 	    stderr);
@@ -68,6 +68,8 @@ print_command(const struct sim_options *o)
 	printf("  bin/metcd-sim --seed %" PRIu64 " --steps %" PRIu64
 	       " --nodes %u --profile %s",
 	    o->seed, o->steps, o->nodes, profile_names[o->profile]);
+	if (o->hunt)
+		printf(" --hunt");
 	for (int i = 0; i < FAULTS; i++)
 		if ((o->without >> i & 1) != 0) {
 			printf("%s%s", first ? " --without " : ",",
@@ -172,8 +174,7 @@ run_seed(const struct command *c, uint64_t seed, struct totals *t)
 	hash = sim.trace_hash;
 	world_run(&o);
 	if (sim.trace_hash != hash) {
-		printf("FAILED seed %" PRIu64 ": two runs, two traces\n",
-		    seed);
+		printf("FAILED seed %" PRIu64 ": two runs, two traces\n", seed);
 		t->failed++;
 		t->passed--;
 	}
@@ -361,6 +362,9 @@ parse(struct command *c, int argc, char *argv[])
 		} else if (strcmp(argv[i], "--twice") == 0) {
 			c->twice = true;
 			continue;
+		} else if (strcmp(argv[i], "--hunt") == 0) {
+			c->opt.hunt = true;
+			continue;
 		} else if (strcmp(argv[i], "--first") == 0) {
 			c->first_only = true;
 			continue;
@@ -387,7 +391,8 @@ parse(struct command *c, int argc, char *argv[])
 			usage();
 		i++;
 	}
-	if (c->nodes_given && (c->opt.nodes < 1 || c->opt.nodes > SIM_NODES_MAX))
+	if (c->nodes_given &&
+	    (c->opt.nodes < 1 || c->opt.nodes > SIM_NODES_MAX))
 		usage();
 	if (c->jobs < 1 || c->jobs > 64)
 		usage();
@@ -415,7 +420,7 @@ main(int argc, char *argv[])
 		       " undecided_keys=%" PRIu64 "\n",
 		    t.passed + t.failed, (double)t.virtual_ns / 3.6e12,
 		    (double)(to.tv_sec - from.tv_sec) +
-		        (double)(to.tv_nsec - from.tv_nsec) / 1e9,
+			(double)(to.tv_nsec - from.tv_nsec) / 1e9,
 		    t.steps, t.operations, t.commits, t.leaders, t.undecided);
 	printf("%" PRIu64 " passed, %" PRIu64 " failed\n", t.passed, t.failed);
 	return t.failed == 0 ? 0 : 1;

@@ -13,12 +13,12 @@
 static const uint32_t profile_faults[PROFILES] = {
     [PROFILE_CALM] = BIT(KVD) | BIT(HTTPD) | BIT(TRANSFER) | BIT(STOP),
     [PROFILE_LOSSY] = BIT(KILL) | BIT(STOP) | BIT(KVD) | BIT(HTTPD) |
-        BIT(PAUSE) | BIT(CLOCK) | BIT(PARTITION) | BIT(LOSS) | BIT(SLOW) |
-        BIT(BREAK) | BIT(TRANSFER) | BIT(CAMPAIGN),
+		      BIT(PAUSE) | BIT(CLOCK) | BIT(PARTITION) | BIT(LOSS) |
+		      BIT(SLOW) | BIT(BREAK) | BIT(TRANSFER) | BIT(CAMPAIGN),
     [PROFILE_DISK] = BIT(KILL) | BIT(POWER) | BIT(KVD) | BIT(SYNC) | BIT(IO) |
-        BIT(FULL) | BIT(PAUSE) | BIT(CAMPAIGN) | BIT(BREAK),
-    [PROFILE_MEMBERSHIP] = BIT(CONF) | BIT(KILL) | BIT(POWER) |
-        BIT(PARTITION) | BIT(TRANSFER) | BIT(BREAK) | BIT(LOSS) | BIT(PAUSE),
+		     BIT(FULL) | BIT(PAUSE) | BIT(CAMPAIGN) | BIT(BREAK),
+    [PROFILE_MEMBERSHIP] = BIT(CONF) | BIT(KILL) | BIT(POWER) | BIT(PARTITION) |
+			   BIT(TRANSFER) | BIT(BREAK) | BIT(LOSS) | BIT(PAUSE),
     [PROFILE_ALL] = (1u << FAULTS) - 1,
 };
 
@@ -67,7 +67,7 @@ duration(void)
 	uint64_t e = sim.election_ms * MS;
 
 	return rng_chance(rng(), 700) ? rng_between(rng(), e / 10, e)
-	                              : rng_between(rng(), e, 4 * e);
+				      : rng_between(rng(), e, 4 * e);
 }
 
 static void
@@ -83,8 +83,8 @@ restart_event(void *arg, uint64_t n)
 {
 	(void)arg;
 	if (sim.faults_on)
-		proc_restart(proc_at((unsigned)(n / ROLES),
-		    (enum role)(n % ROLES)));
+		proc_restart(
+		    proc_at((unsigned)(n / ROLES), (enum role)(n % ROLES)));
 }
 
 static void
@@ -107,24 +107,23 @@ static void
 fault_pause(void)
 {
 	unsigned node = victim();
-	struct proc *p =
-	    proc_at(node, (enum role)rng_below(rng(), ROLES));
+	struct proc *p = proc_at(node, (enum role)rng_below(rng(), ROLES));
 	uint64_t until = sim.now + duration();
 
 	if (!p->alive)
 		return;
-	trace("%s paused for %" PRIu64 " ms", p->name,
-	    (until - sim.now) / MS);
+	trace("%s paused for %" PRIu64 " ms", p->name, (until - sim.now) / MS);
 	proc_pause(p, until);
 }
 
 static void
 fault_clock(void)
 {
-	struct proc *p = proc_at(any_node(), (enum role)rng_below(rng(), ROLES));
+	enum role role = (enum role)rng_below(rng(), ROLES);
+	struct proc *p = proc_at(any_node(), role);
 	uint64_t ppm = rng_chance(rng(), 500)
-	    ? rng_between(rng(), 900000, 1100000)
-	    : rng_between(rng(), 250000, 3000000);
+			   ? rng_between(rng(), 900000, 1100000)
+			   : rng_between(rng(), 250000, 3000000);
 
 	trace("%s clock speed %" PRIu64 " ppm", p->name, ppm);
 	proc_set_clock(p, ppm);
@@ -185,8 +184,8 @@ fault_partition(void)
 	bool hold = rng_chance(rng(), 500);
 	unsigned kind = (unsigned)rng_below(rng(), 6);
 
-	trace("partition kind=%u node=%#x side=%#x for %" PRIu64 " ms%s",
-	    kind, one, side, ns / MS, hold ? ", frames are held" : "");
+	trace("partition kind=%u node=%#x side=%#x for %" PRIu64 " ms%s", kind,
+	    one, side, ns / MS, hold ? ", frames are held" : "");
 	switch (kind) {
 	case 0: /* one node alone */
 		block_between(one, all, hold, ns);
@@ -216,8 +215,7 @@ static void
 fault_loss(void)
 {
 	uint64_t ns = duration();
-	struct path path = {
-	    .loss = (uint32_t)rng_below(rng(), 300),
+	struct path path = {.loss = (uint32_t)rng_below(rng(), 300),
 	    .duplicate = (uint32_t)rng_below(rng(), 300),
 	    .reorder = (uint32_t)rng_below(rng(), 300)};
 
@@ -234,15 +232,32 @@ fault_loss(void)
 }
 
 static void
+slow(unsigned from, unsigned to, uint64_t delay_ns, uint64_t ns)
+{
+	if (from == to)
+		return;
+	sim.paths[from][to].delay_ns = delay_ns;
+	later(ns, heal_event, from << 8 | to);
+}
+
+static void
 fault_slow(void)
 {
-	unsigned from = any_node(), to = any_node();
+	unsigned one = victim(), other = any_node();
+	unsigned kind = (unsigned)rng_below(rng(), 3);
 	uint64_t ns = duration();
+	uint64_t delay_ns = rng_below(rng(), sim.election_ms * MS);
 
-	trace("slow link from %u to %u for %" PRIu64 " ms", from, to, ns / MS);
-	sim.paths[from][to].delay_ns =
-	    rng_below(rng(), sim.election_ms * MS);
-	later(ns, heal_event, from << 8 | to);
+	trace("slow links kind=%u nodes %u, %u for %" PRIu64 " ms", kind, one,
+	    other, ns / MS);
+	for (unsigned i = 1; i <= sim.opt.nodes; i++) {
+		if (kind == 0) /* one hears the others late */
+			slow(i, one, delay_ns, ns);
+		else if (kind == 1) /* ... is heard late */
+			slow(one, i, delay_ns, ns);
+	}
+	if (kind == 2)
+		slow(one, other, delay_ns, ns);
 }
 
 /* ---- the disk ---- */
@@ -279,13 +294,62 @@ fault_disk(enum fault f)
 	later(ns, disk_heal_event, node);
 }
 
+/* ---- new leaders ---- */
+
+static bool
+allowed(enum fault f)
+{
+	return (profile_faults[sim.opt.profile] >> f & 1) != 0 &&
+	       (sim.opt.without >> f & 1) == 0;
+}
+
+/* A leader that falls with its first entries half sent leaves the logs that
+ * thesis figure 3.7 is about. */
+static void
+hunt_event(void *arg, uint64_t n)
+{
+	unsigned node = (unsigned)n;
+	uint32_t all = (1u << sim.opt.nodes) - 1, one = 1u << (node - 1);
+	uint64_t kind = rng_below(rng(), 100), ns = duration();
+
+	(void)arg;
+	if (!sim.faults_on)
+		return;
+	if (sim.opt.hunt) /* what is on its way must not arrive either */
+		kind = 60 + kind * 2 / 5;
+	if (kind < 40 && allowed(FAULT_KILL)) {
+		sim.faults[FAULT_KILL]++;
+		proc_kill(proc_at(node, ROLE_RAFTD), false);
+		later(rng_between(rng(), 1, sim.election_ms / 2) * MS,
+		    restart_event, node * ROLES + ROLE_RAFTD);
+	} else if (kind < 70 && allowed(FAULT_POWER) && sim.nodes[node].power) {
+		sim.faults[FAULT_POWER]++;
+		node_power_cut(node);
+		later(ns / 2, power_on_event, node);
+	} else if (allowed(FAULT_PARTITION)) {
+		sim.faults[FAULT_PARTITION]++;
+		trace("new leader %u is cut off for %" PRIu64 " ms", node,
+		    ns / MS);
+		block_between(one, all, false, ns);
+		if (kind < 90)
+			block_between(all, one, false, ns);
+	}
+}
+
+void
+nemesis_new_leader(unsigned node)
+{
+	if (sim.faults_on && rng_chance(rng(), sim.hunt))
+		later(rng_below(rng(), 2 * MS + 2 * sim.far_ns), hunt_event,
+		    node);
+}
+
 /* ---- leadership and membership: as their owner would ask for them ---- */
 
 static void
-fault_transfer(void)
+transfer(unsigned leader, unsigned to)
 {
-	unsigned leader = check_raft_leader(), to = any_node();
-	struct raft *r = leader != 0 ? core_of(leader) : NULL;
+	struct raft *r = core_of(leader);
 
 	if (r == NULL)
 		return;
@@ -294,6 +358,15 @@ fault_transfer(void)
 	raft_transfer_leadership(r, leader, to);
 	sim.current = NULL;
 	proc_wake(proc_at(leader, ROLE_RAFTD));
+}
+
+static void
+fault_transfer(void)
+{
+	unsigned leader = check_raft_leader(), to = any_node();
+
+	if (leader != 0)
+		transfer(leader, to);
 }
 
 static void
@@ -323,12 +396,22 @@ voters_of(const struct wal_conf *conf)
  * (their raftd says so when it starts), so nobody asks for it. */
 static uint32_t leaving;
 
-static void
-draw_step(
-    const struct wal_conf *conf, struct raft_conf_step *step, bool leads)
+/* Changes take effect when they are committed, as in etcd/raft, so those who
+ * know of one may refuse their votes to those who do not, for having a longer
+ * log, without being voters any more.  Two rules avoid that this is the end:
+ * one of two voters is not taken away, and a joint state is left by a leader
+ * who is a voter afterwards (so it is never left automatically when it takes
+ * votes away). */
+static bool
+may_shrink(const struct wal_conf *conf)
 {
-	bool few = voters_of(conf) <= 2 ||
-	    __builtin_popcount(leaving) + 2 >= (int)sim.opt.nodes;
+	return voters_of(conf) != 2;
+}
+
+static void
+draw_step(const struct wal_conf *conf, struct raft_conf_step *step)
+{
+	bool few = __builtin_popcount(leaving) + 2 >= (int)sim.opt.nodes;
 
 	step->id = any_node();
 	switch (rng_below(rng(), 4)) {
@@ -343,17 +426,9 @@ draw_step(
 		step->op = RAFT_CONF_REMOVE;
 		break;
 	}
-	if (step->op == RAFT_CONF_REMOVE ? few
-	                                 : (leaving >> step->id & 1) != 0)
+	if (step->op != RAFT_CONF_ADD_VOTER && !may_shrink(conf))
 		step->id = RAFT_NONE;
-	/* A leader that takes itself out of the voters steps down before the
-	 * others know that this is committed, and may be needed for that: hand
-	 * leadership over first. */
-	if (step->op != RAFT_CONF_ADD_VOTER &&
-	    step->id == check_raft_leader())
-		step->id = RAFT_NONE;
-	/* What a follower proposes may arrive much later: after a removal. */
-	if (step->op != RAFT_CONF_REMOVE && !leads)
+	if (step->op == RAFT_CONF_REMOVE ? few : (leaving >> step->id & 1) != 0)
 		step->id = RAFT_NONE;
 	if (step->op == RAFT_CONF_REMOVE && step->id != RAFT_NONE)
 		leaving |= 1u << step->id;
@@ -374,6 +449,71 @@ propose_conf(unsigned node, const struct raft_conf_change *cc)
 	proc_wake(proc_at(node, ROLE_RAFTD));
 }
 
+/* The voters become another set altogether, in one joint step. */
+static void
+draw_swap(unsigned leader, struct raft_conf_change *cc)
+{
+	uint32_t voters = sim.opt.hunt ? 250 : 600; /* per mille */
+
+	cc->transition = RAFT_CONF_EXPLICIT;
+	for (unsigned i = 1; i <= sim.opt.nodes; i++) {
+		struct raft_conf_step *step = &cc->ops[cc->count];
+
+		if ((leaving >> i & 1) != 0)
+			continue;
+		cc->count++;
+		step->id = i;
+		step->op = i == leader || rng_chance(rng(), voters)
+			       ? RAFT_CONF_ADD_VOTER
+			       : RAFT_CONF_ADD_LEARNER;
+	}
+}
+
+/* One operation brings an address; the others are about members. */
+static void
+draw_steps(
+    const struct wal_conf *conf, unsigned leader, struct raft_conf_change *cc)
+{
+	cc->count = 1;
+	draw_step(conf, &cc->ops[0]);
+	while (cc->count < 3 && rng_chance(rng(), 350)) {
+		struct raft_conf_step *step = &cc->ops[cc->count++];
+
+		draw_step(conf, step);
+		if (cluster_member(conf, step->id) == NULL)
+			step->id = RAFT_NONE;
+	}
+	for (uint32_t i = 0; cc->count > 1 && i < cc->count; i++) {
+		struct raft_conf_step *step = &cc->ops[i];
+
+		if (step->op == RAFT_CONF_ADD_VOTER)
+			continue;
+		cc->transition = RAFT_CONF_EXPLICIT;
+		if (step->id == leader)
+			step->id = RAFT_NONE;
+	}
+	cc->v1 = cc->count == 1 && rng_chance(rng(), 500);
+	if (cc->v1)
+		cc->transition = RAFT_CONF_AUTO;
+}
+
+/* End a joint state, or first make somebody leader who may. */
+static void
+leave_joint(unsigned leader)
+{
+	const struct wal_conf *conf = &proc_at(leader, ROLE_RAFTD)->rd->conf;
+	struct raft_conf_change cc = {.transition = RAFT_CONF_AUTO};
+	const struct raft_ids *voters = &conf->state.voters;
+
+	for (uint32_t i = 0; i < voters->count; i++)
+		if (voters->id[i] == leader) {
+			propose_conf(leader, &cc);
+			return;
+		}
+	transfer(leader, (unsigned)voters->id[rng_below(rng(), voters->count)]);
+}
+
+/* On the leader: elsewhere nobody knows what holds when it arrives there. */
 static void
 fault_conf(void)
 {
@@ -382,31 +522,22 @@ fault_conf(void)
 	struct raft_conf_change cc = {0};
 	char address[32];
 
-	if (node == 0 || rng_chance(rng(), 200))
-		node = any_node();
-	if (core_of(node) == NULL)
+	if (node == 0 || core_of(node) == NULL)
 		return;
 	conf = &proc_at(node, ROLE_RAFTD)->rd->conf;
 	cc.transition = (enum raft_conf_transition)rng_below(rng(), 3);
 	if (conf->state.voters_outgoing.count > 0 && rng_chance(rng(), 700)) {
-		propose_conf(node, &cc); /* leave the joint state */
+		leave_joint(node);
 		return;
 	}
-	/* One operation brings an address; the others are about members. */
-	cc.count = 1;
-	draw_step(conf, &cc.ops[0], node == check_raft_leader());
-	while (cc.count < 3 && rng_chance(rng(), 350)) {
-		struct raft_conf_step *step = &cc.ops[cc.count++];
-
-		draw_step(conf, step, node == check_raft_leader());
-		if (cluster_member(conf, step->id) == NULL)
-			step->id = RAFT_NONE;
+	if (may_shrink(conf) && rng_chance(rng(), 300)) {
+		draw_swap(node, &cc);
+		propose_conf(node, &cc);
+		return;
 	}
-	cc.v1 = cc.count == 1 && rng_chance(rng(), 500);
-	if (cc.v1)
-		cc.transition = RAFT_CONF_AUTO;
-	(void)snprintf(address, sizeof(address), "10.0.0.%" PRIu64 ":3380",
-	    cc.ops[0].id);
+	draw_steps(conf, node, &cc);
+	(void)snprintf(
+	    address, sizeof(address), "10.0.0.%" PRIu64 ":3380", cc.ops[0].id);
 	if (cc.ops[0].op != RAFT_CONF_REMOVE && cc.ops[0].id != RAFT_NONE)
 		cc.context = bytes_of_str(address);
 	propose_conf(node, &cc);
@@ -498,7 +629,7 @@ gap(void)
 
 	/* Bursts, and times in which something can be done. */
 	return rng_chance(rng(), 200) ? rng_between(rng(), e, 3 * e)
-	                              : rng_below(rng(), e / 2) + 1;
+				      : rng_below(rng(), e / 2) + 1;
 }
 
 static void
@@ -533,6 +664,8 @@ nemesis_stop(void)
 	sim.faults_on = false;
 	trace("all faults end");
 	memset(sim.paths, 0, sizeof(sim.paths));
+	sim.sync_ns = 0;
+	sim.think_ms *= 3; /* what piled up must be worked off, too */
 	net_paths_changed();
 	for (unsigned i = 1; i <= sim.opt.nodes; i++) {
 		disk_heal_event(NULL, i);
@@ -557,19 +690,18 @@ nemesis_is_member(unsigned node)
 
 	if (leader == 0)
 		return true;
-	return cluster_member(
-	           &proc_at(leader, ROLE_RAFTD)->rd->conf, node) != NULL;
+	return cluster_member(&proc_at(leader, ROLE_RAFTD)->rd->conf, node) !=
+	       NULL;
 }
 
 /* Changes may have been left half done: end the joint state. */
 void
 nemesis_settle(void)
 {
-	struct raft_conf_change cc = {.transition = RAFT_CONF_AUTO};
 	unsigned leader = check_raft_leader();
 
 	if (leader != 0 && core_of(leader) != NULL &&
 	    proc_at(leader, ROLE_RAFTD)->rd->conf.state.voters_outgoing.count >
-	        0)
-		propose_conf(leader, &cc);
+		0)
+		leave_joint(leader);
 }

@@ -16,6 +16,22 @@ int kvd_main(int argc, char *argv[]); /* kvd/main.c's, see sim.mk */
 
 static void schedule(struct proc *p);
 
+/* A stack that is used again: nothing of its last life is forbidden. */
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+static void
+stack_clean(void *stack)
+{
+	__asan_unpoison_memory_region(stack, STACK_BYTES);
+}
+#else
+static void
+stack_clean(void *stack)
+{
+	(void)stack;
+}
+#endif
+
 static struct proc *
 proc_of(unsigned node, enum role role)
 {
@@ -289,6 +305,7 @@ thread_start(struct proc *p, void *(*fn)(void *), void *arg)
 	t->waits = t->done = false;
 	t->fn = fn;
 	t->arg = arg;
+	stack_clean(t->stack);
 	(void)getcontext(&t->first);
 	t->first.uc_stack.ss_sp = t->stack;
 	t->first.uc_stack.ss_size = STACK_BYTES;
@@ -309,8 +326,8 @@ void
 thread_signal(struct proc *p)
 {
 	if (p->thread.waits && p->thread.due == 0)
-		thread_at(p,
-		    sim.now + 1 + rng_below(&sim.rng[RNG_DISK], 30 * US));
+		thread_at(
+		    p, sim.now + 1 + rng_below(&sim.rng[RNG_DISK], 30 * US));
 }
 
 void
@@ -424,8 +441,7 @@ proc_pause(struct proc *p, uint64_t until)
 void
 proc_start(struct proc *p)
 {
-	static void (*const entries[ROLES])(void) = {
-	    [ROLE_RAFTD] = raftd_entry,
+	static void (*const entries[ROLES])(void) = {[ROLE_RAFTD] = raftd_entry,
 	    [ROLE_KVD] = kvd_entry,
 	    [ROLE_HTTPD] = client_entry};
 
@@ -448,6 +464,7 @@ proc_start(struct proc *p)
 		p->rd = raftd_new(p->node);
 	if (p->role == ROLE_KVD)
 		image_init(p);
+	stack_clean(p->stack);
 	(void)getcontext(&p->first);
 	p->first.uc_stack.ss_sp = p->stack;
 	p->first.uc_stack.ss_size = STACK_BYTES;

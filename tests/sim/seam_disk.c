@@ -10,7 +10,6 @@
 
 #define SECTOR 512u
 #define HANDLES_MAX 4096u
-#define FULL_SLACK 0u
 
 struct pending { /* a write or truncation that is not durable */
 	struct pending *next;
@@ -102,8 +101,8 @@ content_apply(struct bytes_owned *b, const struct pending *p)
 }
 
 static void
-pending_add(struct inode *n, bool truncate, const void *data, size_t len,
-    size_t at)
+pending_add(
+    struct inode *n, bool truncate, const void *data, size_t len, size_t at)
 {
 	struct pending *p = calloc(1, sizeof(*p));
 
@@ -201,8 +200,8 @@ tear_sectors(struct inode *n, size_t count)
 	for (size_t s = lo; s <= hi; s++) {
 		size_t cut = whole ? all : draw_cut(count), k = 0;
 
-		for (const struct pending *p = n->pending;
-		     p != NULL && k < cut; p = p->next, k++)
+		for (const struct pending *p = n->pending; p != NULL && k < cut;
+		     p = p->next, k++)
 			if (!p->truncate)
 				apply_sector(&n->durable, p, s);
 	}
@@ -265,8 +264,8 @@ names_remove(struct names *ns, const char *text)
 
 	if (n == NULL)
 		return;
-	memmove(n, n + 1,
-	    (size_t)(ns->v + ns->count - (n + 1)) * sizeof(ns->v[0]));
+	memmove(
+	    n, n + 1, (size_t)(ns->v + ns->count - (n + 1)) * sizeof(ns->v[0]));
 	ns->count--;
 }
 
@@ -405,9 +404,8 @@ sim_write_file(void *arg, int fd, const void *data, size_t n, off_t at)
 {
 	struct disk *d = arg;
 	struct inode *inode = inode_of(d, fd);
-	size_t room = inode->now.len > (size_t)at
-	    ? inode->now.len - (size_t)at
-	    : FULL_SLACK;
+	size_t room =
+	    inode->now.len > (size_t)at ? inode->now.len - (size_t)at : 0;
 
 	if (d->full && n > room) {
 		pending_add(inode, false, data, room, (size_t)at);
@@ -456,6 +454,8 @@ sync_time(struct disk *d)
 {
 	uint64_t ns = rng_between(rng(), 50, 800) * US;
 
+	if (sim.sync_ns > 0)
+		ns += rng_below(rng(), sim.sync_ns);
 	if (d->sync_ns > 0)
 		ns += rng_below(rng(), d->sync_ns);
 	return ns;
@@ -580,8 +580,7 @@ disk_power_cut(struct disk *d)
 	changes_settle(d, SIZE_MAX, false);
 	d->now.count = 0;
 	for (size_t i = 0; i < d->durable.count; i++)
-		names_set(
-		    &d->now, d->durable.v[i].text, d->durable.v[i].inode);
+		names_set(&d->now, d->durable.v[i].text, d->durable.v[i].inode);
 }
 
 void

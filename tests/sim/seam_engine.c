@@ -29,8 +29,7 @@ look_at(struct bytes record)
 	st = (struct model_state){.revision = state.revision,
 	    .keys = state.keys,
 	    .bytes = state.bytes};
-	model_check_state(
-	    sim.current->node, state.applied, &st, state.hash);
+	model_check_state(sim.current->node, state.applied, &st, state.hash);
 }
 
 static void

@@ -163,8 +163,8 @@ static uint64_t
 base_delay(bool tcp)
 {
 	/* Mostly quick, sometimes not. */
-	uint64_t us = tcp ? rng_between(rng(), 40, 300)
-	                  : rng_between(rng(), 5, 40);
+	uint64_t us =
+	    tcp ? rng_between(rng(), 40, 300) : rng_between(rng(), 5, 40);
 
 	if (rng_chance(rng(), 10))
 		us += rng_below(rng(), tcp ? 20000 : 2000);
@@ -268,10 +268,11 @@ arrival(struct conn *c, unsigned to)
 {
 	uint64_t at = sim.now + base_delay(c->tcp);
 
-	if (c->tcp)
-		at += path_to(c, to)->delay_ns > 0
-		    ? rng_below(rng(), path_to(c, to)->delay_ns)
-		    : 0;
+	if (c->tcp) {
+		at += sim.distance[c->node[1 - to]][c->node[to]];
+		if (path_to(c, to)->delay_ns > 0)
+			at += rng_below(rng(), path_to(c, to)->delay_ns);
+	}
 	if (at <= c->last[to])
 		at = c->last[to] + 1;
 	c->last[to] = at;
@@ -293,14 +294,14 @@ send_frame(struct conn *c, unsigned to, const uint8_t *frame, size_t len)
 		return;
 	if (rng_chance(rng(), path->reorder)) {
 		at = sim.now + base_delay(true) +
-		    rng_below(rng(), 2 * sim.election_ms) * MS;
+		     rng_below(rng(), 2 * sim.election_ms) * MS;
 		packet_send(c, to, frame, len, at, false);
 		return;
 	}
 	packet_send(c, to, frame, len, arrival(c, to), false);
 	if (rng_chance(rng(), path->duplicate)) {
 		at = sim.now + base_delay(true) +
-		    rng_below(rng(), sim.election_ms) * MS;
+		     rng_below(rng(), sim.election_ms) * MS;
 		packet_send(c, to, frame, len, at, false);
 	}
 }
@@ -521,8 +522,8 @@ dial_event(void *arg, uint64_t id)
 	node = url_node(a->url);
 	tcp = url_is_tcp(a->url);
 	if (tcp && (sim.paths[a->proc->node][node].blocked ||
-	               sim.paths[node][a->proc->node].blocked ||
-	               !sim.nodes[node].power))
+		       sim.paths[node][a->proc->node].blocked ||
+		       !sim.nodes[node].power))
 		return; /* until the dialer gives up */
 	l = listener_find(a->url);
 	if (l != NULL && l->ready_count < 64) {
@@ -536,8 +537,7 @@ dial_event(void *arg, uint64_t id)
 		c->next = conns;
 		conns = c;
 		a->stream = stream_new(c, 0, a->proc, a->wake);
-		l->ready[l->ready_count++] =
-		    stream_new(c, 1, l->proc, l->wake);
+		l->ready[l->ready_count++] = stream_new(c, 1, l->proc, l->wake);
 		if (l->asked)
 			link_wake_raise(l->wake);
 	}
@@ -635,8 +635,7 @@ link_listener_poll(
 		return LINK_PENDING;
 	l->asked = false;
 	*s = l->ready[0];
-	memmove(l->ready, l->ready + 1,
-	    --l->ready_count * sizeof(l->ready[0]));
+	memmove(l->ready, l->ready + 1, --l->ready_count * sizeof(l->ready[0]));
 	return LINK_READY;
 }
 
@@ -734,11 +733,9 @@ net_break(unsigned from, unsigned to)
 	for (struct conn *c = conns; c != NULL; c = c->next)
 		if (c->tcp && c->node[0] == from && c->node[1] == to) {
 			if (c->end[0] != NULL)
-				packet_send(
-				    c, 0, NULL, 0, arrival(c, 0), true);
+				packet_send(c, 0, NULL, 0, arrival(c, 0), true);
 			if (c->end[1] != NULL)
-				packet_send(
-				    c, 1, NULL, 0, arrival(c, 1), true);
+				packet_send(c, 1, NULL, 0, arrival(c, 1), true);
 		}
 }
 

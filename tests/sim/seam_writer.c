@@ -22,7 +22,7 @@ ssize_t sim_write(int fd, const void *data, size_t bytes);
 enum err sim_wal_open(struct wal **wp, const struct wal_disk *d,
     struct wal_recovered *rec,
     void (*on_entry)(
-        void *arg, const struct raft_entry *e, struct wal_position at),
+	void *arg, const struct raft_entry *e, struct wal_position at),
     void *arg);
 struct raft *sim_raft_new(const struct raft_config *config);
 void sim_writer_submit(struct writer *wr, struct writer_job **job);
@@ -121,7 +121,7 @@ enum err
 sim_wal_open(struct wal **wp, const struct wal_disk *d,
     struct wal_recovered *rec,
     void (*on_entry)(
-        void *arg, const struct raft_entry *e, struct wal_position at),
+	void *arg, const struct raft_entry *e, struct wal_position at),
     void *arg)
 {
 	struct listener_of_entries l = {on_entry, arg};

@@ -101,6 +101,7 @@ struct sim_options {
 	unsigned nodes;
 	enum profile profile;
 	uint32_t without; /* bit per enum fault: not used */
+	bool hunt;        /* every new leader is struck, see draw_hostility() */
 	bool verbose;     /* trace every message, to standard error */
 	bool keep;        /* keep the trace's last lines */
 };
@@ -126,7 +127,7 @@ struct thread {
 struct proc {
 	enum role role;
 	unsigned node; /* 1.. */
-	char name[12]; /* "raftd1" */
+	char name[16]; /* "raftd1" */
 
 	bool alive;
 	uint64_t life; /* counts starts: events of an earlier one are void */
@@ -142,10 +143,10 @@ struct proc {
 	/* scheduling */
 	bool woken;
 	bool in_turn;
-	uint64_t turn_due;  /* of the turn event that counts; 0: none */
+	uint64_t turn_due; /* of the turn event that counts; 0: none */
 	uint64_t busy_until;
 	uint64_t paused_until;
-	struct mono limit;  /* of its loop_wait() */
+	struct mono limit; /* of its loop_wait() */
 	struct loop *loop;
 
 	/* as a coroutine */
@@ -168,7 +169,7 @@ struct proc {
 struct path {
 	bool blocked;
 	bool hold; /* while blocked: hold frames back rather than drop them */
-	uint64_t delay_ns; /* added to the base delay */
+	uint64_t delay_ns;                 /* added to the base delay */
 	uint32_t loss, duplicate, reorder; /* per mille */
 };
 
@@ -177,8 +178,7 @@ struct disk; /* seam_disk.c */
 struct node {
 	struct proc procs[ROLES];
 	struct disk *disk;
-	bool power;          /* false: all of it is off */
-	bool removed_reader; /* reserved for profiles with changes */
+	bool power; /* false: all of it is off */
 };
 
 /* ---- the whole ---- */
@@ -199,6 +199,11 @@ struct sim {
 	uint64_t heartbeat_ms, election_ms;
 	uint64_t timeout_ms; /* clients' */
 	uint64_t think_ms;
+	/* What a path takes at least, in seeds whose nodes are far apart. */
+	uint64_t far_ns;
+	uint64_t distance[SIM_NODES_MAX + 1][SIM_NODES_MAX + 1];
+	uint64_t sync_ns; /* a sync takes up to that where disks are slow */
+	uint32_t hunt;    /* per mille: a new leader is struck at once */
 	uint64_t cache_bytes;
 	uint64_t segment_bytes, prefill_bytes;
 	uint64_t value_bytes_max;
@@ -269,6 +274,7 @@ void proc_restart(struct proc *p);
 /* ---- nemesis.c ---- */
 
 void nemesis_start(void);
+void nemesis_new_leader(unsigned node);
 void nemesis_stop(void); /* undo all faults, restart everything */
 bool nemesis_is_member(unsigned node);
 /* Leave a joint configuration, if that is where we are. */
@@ -317,7 +323,7 @@ struct history {
 };
 extern struct history history;
 
-void client_entry(void); /* the coroutine of a simulated httpd */
+void client_entry(void);          /* the coroutine of a simulated httpd */
 void client_died(struct proc *p); /* its open operations are unknown */
 void clients_stop(void);          /* begin no new operations */
 size_t clients_open(void);        /* operations that wait */
@@ -393,7 +399,6 @@ void model_reset(void);
 void model_advance(void);
 void model_check_state(unsigned node, uint64_t applied,
     const struct model_state *st, struct hash128 hash);
-bool model_known_value(uint32_t key, uint64_t value, uint64_t revision);
 void model_check_key(unsigned node, struct bytes key, uint64_t create,
     uint64_t mod, uint64_t version, struct bytes value);
 void model_check_key_count(unsigned node, uint64_t keys);

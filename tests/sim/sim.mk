@@ -1,5 +1,8 @@
 # The simulator: tests/sim/README.md.
 #
+# SIM_SAN=1 builds with Address- and UndefinedBehaviorSanitizer into
+# build/sim-san.
+#
 # Real objects are compiled once more into build/sim, where what they call of
 # the kernel is renamed to what seam_*.c offer instead (objcopy).  kvd's objects
 # become one, so that its names do not meet raftd's.
@@ -9,7 +12,8 @@ SIM_CFLAGS := -std=c11 -D_GNU_SOURCE -I. -fno-common -pthread $(WARN) -O2 -g
 SIM_SAN    ?=
 ifeq ($(SIM_SAN),1)
 SIM_O      := build/sim-san
-SIM_CFLAGS += -fsanitize=undefined -fno-sanitize-recover=all
+SIM_CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=all \
+	-fno-omit-frame-pointer
 endif
 SIM_BIN    := $(if $(filter build/sim,$(SIM_O)),bin,$(SIM_O))
 
@@ -50,23 +54,23 @@ SIM_OBJECTS := $(SIM_OWN:%.c=$(SIM_O)/%.o) $(SIM_SHARED:%.c=$(SIM_O)/%.o) \
 
 $(SIM_O)/tests/sim/%.o: tests/sim/%.c $(SIM_O)/flags
 	@mkdir -p $(@D)
-	$(CC) $(SIM_CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(SIM_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(SIM_O)/%.o: %.c $(SIM_O)/flags
 	@mkdir -p $(@D)
-	$(CC) $(SIM_CFLAGS) -MMD -MP -c -o $@ $<
-	objcopy $(call SIM_RENAMES,$<) $@
+	$(Q)$(CC) $(SIM_CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)objcopy $(call SIM_RENAMES,$<) $@
 
 # Its own names for what raftd has too; the rest is known to the simulator.
 SIM_KVD_KEEP := kvd_main real_engine_memory state_wire key_record_wire \
 	record_name_state
 $(SIM_O)/kvd.o: $(SIM_KVD:%.c=$(SIM_O)/%.o)
-	$(CC) -r -nostdlib -o $@ $^
-	objcopy $(SIM_KVD_KEEP:%=--keep-global-symbol=%) $@
+	$(Q)$(CC) -r -nostdlib -o $@ $^
+	$(Q)objcopy $(SIM_KVD_KEEP:%=--keep-global-symbol=%) $@
 
 $(SIM_BIN)/metcd-sim: $(SIM_OBJECTS)
 	@mkdir -p $(@D)
-	$(CC) $(SIM_CFLAGS) -o $@ $^ -lxxhash
+	$(Q)$(CC) $(SIM_CFLAGS) -o $@ $^ -lxxhash
 
 # One planted bug: tests/sim/mutants puts MUTANT_FILE's edited copy there.
 ifdef MUTANT
@@ -74,14 +78,14 @@ SIM_M := $(SIM_O)/mutants/$(MUTANT)
 SIM_M_OBJECT := $(SIM_O)/$(MUTANT_FILE:.c=.o)
 
 $(SIM_M)/mutant.o: $(SIM_M)/mutant.c
-	$(CC) $(SIM_CFLAGS) -I$(dir $(MUTANT_FILE)) -w -c -o $@ $<
-	objcopy $(call SIM_RENAMES,$(MUTANT_FILE)) $@
+	$(Q)$(CC) $(SIM_CFLAGS) -I$(dir $(MUTANT_FILE)) -w -c -o $@ $<
+	$(Q)objcopy $(call SIM_RENAMES,$(MUTANT_FILE)) $@
 
 ifneq ($(filter $(MUTANT_FILE),$(SIM_KVD)),)
 $(SIM_M)/kvd.o: $(filter-out $(SIM_M_OBJECT),$(SIM_KVD:%.c=$(SIM_O)/%.o)) \
 		$(SIM_M)/mutant.o
-	$(CC) -r -nostdlib -o $@ $^
-	objcopy $(SIM_KVD_KEEP:%=--keep-global-symbol=%) $@
+	$(Q)$(CC) -r -nostdlib -o $@ $^
+	$(Q)objcopy $(SIM_KVD_KEEP:%=--keep-global-symbol=%) $@
 SIM_M_PARTS := $(filter-out $(SIM_O)/kvd.o,$(SIM_OBJECTS)) $(SIM_M)/kvd.o
 else
 SIM_M_PARTS := $(filter-out $(SIM_M_OBJECT),$(SIM_OBJECTS)) $(SIM_M)/mutant.o
@@ -90,12 +94,28 @@ endif
 .PHONY: sim-mutant
 sim-mutant: $(SIM_M)/metcd-sim
 $(SIM_M)/metcd-sim: $(SIM_M_PARTS)
-	$(CC) $(SIM_CFLAGS) -o $@ $^ -lxxhash
+	$(Q)$(CC) $(SIM_CFLAGS) -o $@ $^ -lxxhash
 endif
 
 $(SIM_O)/flags: FORCE
 	@mkdir -p $(@D)
 	@echo '$(CC) $(SIM_CFLAGS)' | cmp -s - $@ || \
 		echo '$(CC) $(SIM_CFLAGS)' > $@
+
+# ---- targets ----
+
+CHECK_STAGES += check-sim
+SIM_SEEDS  ?= 2000
+SEEDS      ?= 100000
+SOAK_FIRST ?= 1000000
+
+.PHONY: check-sim soak check-mutants
+check-sim: $(SIM_BIN)/metcd-sim
+	@tests/sim/check $< $(SIM_SEEDS)
+soak: $(SIM_BIN)/metcd-sim
+	$< --seeds $(SOAK_FIRST):$$(($(SOAK_FIRST) + $(SEEDS) - 1)) \
+		--jobs $$(nproc)
+check-mutants: $(SIM_BIN)/metcd-sim
+	@tests/sim/mutants
 
 -include $(shell find $(SIM_O) -name '*.d' 2>/dev/null)

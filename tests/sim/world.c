@@ -227,6 +227,41 @@ draw_limits(void)
 }
 
 static void
+draw_hostility(void)
+{
+	struct rng *r = &sim.rng[RNG_WORLD];
+
+	if (rng_chance(r, 500)) {
+		sim.far_ns = rng_below(r, sim.heartbeat_ms * MS / 2) + 1;
+		/* One entry per round trip would be too little for the
+		 * clients there are. */
+		if (sim.limits.inflight_msgs < 8)
+			sim.limits.inflight_msgs = 8;
+	}
+	/* What thesis figure 3.7 is about: leaders that fall again and again
+	 * while their entries travel one by one. */
+	if (sim.opt.hunt) {
+		sim.far_ns = sim.heartbeat_ms * MS / 2;
+		sim.limits.bytes_per_msg = 1;
+		sim.limits.inflight_msgs = 8;
+	}
+	for (unsigned i = 1; i <= sim.opt.nodes; i++)
+		for (unsigned j = 1; j <= sim.opt.nodes; j++)
+			if (i != j && sim.far_ns > 0)
+				sim.distance[i][j] = rng_below(r, sim.far_ns);
+	if (rng_chance(r, 400)) {
+		sim.hunt = (uint32_t)rng_between(r, 300, 900);
+		/* More elections for as many events. */
+		sim.think_ms = sim.heartbeat_ms * rng_between(r, 2, 20);
+	}
+	if (rng_chance(r, 300))
+		sim.sync_ns = rng_below(
+		    r, sim.election_ms * MS / (rng_chance(r, 500) ? 2 : 20));
+	if (sim.opt.hunt)
+		sim.hunt = 900;
+}
+
+static void
 draw_settings(void)
 {
 	static const uint64_t beats[] = {10, 50, 100};
@@ -244,9 +279,9 @@ draw_settings(void)
 	sim.value_bytes_max = 6000;
 	sim.keys = (uint32_t)rng_between(r, 2, SIM_KEYS_MAX);
 	draw_limits();
+	draw_hostility();
 	for (unsigned i = 1; i <= sim.opt.nodes; i++)
-		end += sprintf(
-		    end, "%s10.0.0.%u:3380", i > 1 ? "," : "", i);
+		end += sprintf(end, "%s10.0.0.%u:3380", i > 1 ? "," : "", i);
 }
 
 static void
@@ -293,8 +328,8 @@ start_all(void)
 {
 	for (unsigned i = 1; i <= sim.opt.nodes; i++)
 		for (enum role r = 0; r < ROLES; r++)
-			world_at(sim.now +
-			        rng_below(&sim.rng[RNG_WORLD], 50 * MS),
+			world_at(
+			    sim.now + rng_below(&sim.rng[RNG_WORLD], 50 * MS),
 			    start_event, &sim.nodes[i].procs[r], 0);
 }
 
@@ -307,8 +342,8 @@ node_is_well(unsigned node, uint64_t since, uint64_t commit)
 	if (!nemesis_is_member(node))
 		return true;
 	return p->alive && p->rd->raft != NULL &&
-	    raft_commit(p->rd->raft) >= commit &&
-	    client_progress(node, since);
+	       raft_commit(p->rd->raft) >= commit &&
+	       client_progress(node, since);
 }
 
 static bool
@@ -327,8 +362,7 @@ static void
 settle(void)
 {
 	uint64_t since = sim.now, commit = check_raft_committed();
-	uint64_t limit =
-	    (SETTLE_ELECTIONS * sim.election_ms + SETTLE_MS) * MS;
+	uint64_t limit = (SETTLE_ELECTIONS * sim.election_ms + SETTLE_MS) * MS;
 	uint64_t next_look = 0;
 
 	while (!sim.over && sim.now < since + limit) {
@@ -361,8 +395,8 @@ applied_all(unsigned node)
 	const struct proc *p = &sim.nodes[node].procs[ROLE_RAFTD];
 
 	return !nemesis_is_member(node) ||
-	    (p->alive &&
-	        feed_applied(p->rd->feed) == check_raft_committed());
+	       (p->alive &&
+		   feed_applied(p->rd->feed) == check_raft_committed());
 }
 
 /* No new operations: wait for those under way and for every kvd. */
