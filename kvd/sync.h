@@ -1,7 +1,7 @@
 /* The syncer: a helper thread that makes an engine's writes durable in the
- * background, so that the loop never waits for a disk and a clean stop is short.
- * Raft's log is the durability: after a power cut a store that was open is
- * rebuilt from it (marker.h), so the durable index says what is synced, not
+ * background, so that the loop never waits for a disk and a clean stop is
+ * short.  Raft's log is the durability: after a power cut a store that was open
+ * is rebuilt from it (marker.h), so the durable index says what is synced, not
  * what the log may forget. */
 #ifndef KVD_SYNC_H
 #define KVD_SYNC_H
