@@ -55,8 +55,8 @@ find_key(
 		return rc;
 	wire_decode(&w, record);
 	if (key_record_wire(&w, &found->was) != ERR_OK) {
-		log_errorx("store is damaged; remove the directory, it is "
-			   "rebuilt from raftd dir=%s record=key bytes=%zu",
+		log_errorx("store is damaged; kvd --rebuild makes it anew "
+			   "from raftd dir=%s record=key bytes=%zu",
 		    k->store.dir, record.len);
 		return ERR_CORRUPT;
 	}

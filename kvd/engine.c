@@ -7,6 +7,12 @@ static const struct engine_ops *const engines[] = {
     &engine_memory, &engine_lmdb, &engine_leveldb};
 
 const struct engine_ops *
+engine_at(size_t i)
+{
+	return i < sizeof engines / sizeof engines[0] ? engines[i] : NULL;
+}
+
+const struct engine_ops *
 engine_find(const char *name)
 {
 	for (size_t i = 0; i < sizeof engines / sizeof engines[0]; i++)
