@@ -4,8 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/mem.h"
+#include "kvd/dirs.h"
 
 struct sent sent[SENT_MAX];
 size_t sent_count;
@@ -14,7 +16,8 @@ struct link {
 	bool up;
 	struct wire w;
 };
-static struct link httpd_link = {.up = true};
+static struct link httpd_link = {.up = true}, raftd_link = {.up = true};
+bool links_are_full;
 
 /* --- the link module's part --- */
 
@@ -35,6 +38,13 @@ link_end(struct link *l)
 	assert_int_equal(wire_end(&l->w), ERR_OK);
 	assert_true(sent[sent_count].body.len <= FRAME_BODY_BYTES_MAX);
 	sent_count++;
+}
+
+bool
+link_is_full(const struct link *l)
+{
+	(void)l;
+	return links_are_full;
 }
 
 void
@@ -84,8 +94,14 @@ sent_item(size_t n, uint32_t i)
 void
 fixture_open(struct fixture *f)
 {
+	const struct dirs_path dir = dirs_path(f->dir, f->ops->name, "");
+
 	memset(&f->kvd, 0, sizeof f->kvd);
-	assert_int_equal(store_open(&f->kvd.store, f->ops, f->dir), ERR_OK);
+	f->kvd.kv_dir = f->dir;
+	f->kvd.raftd = &raftd_link;
+	if (f->ops->durable)
+		(void)mkdir(dir.text, 0700); /* if it is not there */
+	assert_int_equal(store_open(&f->kvd.store, f->ops, dir.text), ERR_OK);
 	assert_int_equal(
 	    sessions_open(&f->kvd.sessions, &f->kvd.store), ERR_OK);
 	f->kvd.store.state.cluster = 1;
@@ -95,6 +111,8 @@ fixture_open(struct fixture *f)
 void
 fixture_close(struct fixture *f, bool failed)
 {
+	snapshot_stop(&f->kvd);
+	load_abandon(&f->kvd.load);
 	sessions_close(f->kvd.sessions);
 	assert_int_equal(store_close(&f->kvd.store, failed), ERR_OK);
 	buf_free(&f->kvd.replies);

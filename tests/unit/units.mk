@@ -43,14 +43,15 @@ UNIT_LIBS_http_problem := -ljansson
 UNIT_http_pending := httpd/pending.c httpd/batch.c proto/cmd.c proto/msg.c \
 	proto/wire.c proto/err.c base/buf.c base/mem.c base/log.c base/mono.c
 KVD_MACHINE := tests/unit/kvd_fixture.c kvd/apply.c kvd/read.c kvd/session.c \
-	kvd/store.c kvd/record.c kvd/overlay.c kvd/marker.c kvd/engine.c \
+	kvd/store.c kvd/record.c kvd/overlay.c kvd/marker.c kvd/dirs.c \
+	kvd/snapshot.c kvd/load.c kvd/loading.c kvd/sync.c kvd/engine.c \
 	kvd/engine_memory.c kvd/engine_lmdb.c kvd/engine_leveldb.c \
 	proto/msg.c proto/cmd.c proto/wire.c base/blob.c base/buf.c \
-	base/file.c base/hash.c base/log.c base/mem.c
+	base/file.c base/hash.c base/log.c base/loop.c base/mem.c base/mono.c
 UNIT_apply := $(KVD_MACHINE)
 UNIT_LIBS_apply := -llmdb -lleveldb -lxxhash
 
-WAL := raftd/wal.c raftd/wal_segment.c raftd/wal_read.c raftd/wal_recover.c \
+WAL := raftd/wal.c raftd/wal_cut.c raftd/wal_segment.c raftd/wal_read.c raftd/wal_recover.c \
 	raftd/wal_format.c raftd/wal_disk.c proto/wire.c $(RAFT) base/blob.c \
 	base/buf.c base/hash.c base/log.c base/mem.c
 UNIT_wal := $(WAL) tests/crash/memdisk.c
@@ -65,7 +66,9 @@ UNIT_writer := raftd/writer.c base/loop.c base/mono.c $(UNIT_rlog)
 UNIT_LIBS_writer := -lxxhash
 UNIT_read := $(KVD_MACHINE)
 UNIT_LIBS_read := -llmdb -lleveldb -lxxhash
-UNIT_store := kvd/store.c kvd/session.c kvd/marker.c kvd/overlay.c \
+UNIT_snapshot := $(KVD_MACHINE) kvd/adopt.c
+UNIT_LIBS_snapshot := -llmdb -lleveldb -lxxhash
+UNIT_store := kvd/store.c kvd/session.c kvd/marker.c kvd/dirs.c kvd/overlay.c \
 	kvd/record.c kvd/sync.c kvd/engine.c kvd/engine_memory.c \
 	kvd/engine_lmdb.c kvd/engine_leveldb.c proto/wire.c base/blob.c \
 	base/buf.c base/file.c base/hash.c base/log.c base/loop.c base/mem.c \
