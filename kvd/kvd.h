@@ -13,6 +13,7 @@
 #include "base/buf.h"
 #include "base/loop.h"
 #include "base/mono.h"
+#include "kvd/check.h"
 #include "kvd/load.h"
 #include "kvd/session.h"
 #include "kvd/snapshot.h"
@@ -33,6 +34,7 @@ struct kvd {
 	struct sessions *sessions;
 	struct loop *loop;     /* NULL in tests: nothing is synced */
 	struct syncer *syncer; /* of store; or NULL */
+	struct check *check;
 
 	struct link *raftd;   /* dialed; up or not */
 	struct link *httpd;   /* the current one, up, or NULL */

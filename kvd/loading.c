@@ -108,6 +108,7 @@ become(struct kvd *k)
 		kvd_fail(k);
 		return ERR_IO;
 	}
+	check_reset(k->check, &k->store.state);
 	if (k->loop != NULL)
 		k->syncer = syncer_open(k->loop, k->store.ops, k->store.engine);
 	return ERR_OK;

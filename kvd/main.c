@@ -34,6 +34,8 @@
 /* Of what DATA/kv/ENGINE.load and a socket's URL are made. */
 #define PATH_BYTES_MAX (DIRS_PATH_BYTES - 64u)
 #define STOP_FLUSH_MS 100u
+#define CHECK_MS 60000u
+#define CHECK_MS_MAX 86400000u /* a day */
 
 /* What only main.c deals with. */
 struct process {
@@ -52,6 +54,7 @@ struct process {
 	const char *engine_option;
 	const char *level_option;
 	bool rebuild_option;
+	uint64_t check_ms_option;
 	const struct engine_ops *engine;
 };
 
@@ -241,6 +244,12 @@ read_options(struct process *p, int argc, char *argv[])
 		.kind = OPT_FLAG,
 		.dst = &p->rebuild_option,
 		.help = "throw the store away; it is made anew from raftd"},
+	    {.name = "check-interval-ms",
+		.kind = OPT_U64,
+		.dst = &p->check_ms_option,
+		.max = CHECK_MS_MAX,
+		.value = "MS",
+		.help = "pause between two readings of all keys; 0: none"},
 	    {.name = "log-level",
 		.kind = OPT_STRING,
 		.dst = &p->level_option,
@@ -332,6 +341,8 @@ open_store(struct process *p)
 	    (rc = adopt_begin(&p->adopt, p->kv_dir, &k->store)) != ERR_OK ||
 	    (rc = sessions_open(&k->sessions, &k->store)) != ERR_OK)
 		return exit_code_of(rc);
+	k->check = check_open(p->check_ms_option);
+	check_reset(k->check, &k->store.state);
 	log_node(k->store.state.node);
 	return EX_OK;
 }
@@ -373,6 +384,7 @@ kvd_init(struct process *p, int argc, char *argv[])
 	p->data_dir_option = "./metcd.data";
 	p->engine_option = "lmdb";
 	p->level_option = "info";
+	p->check_ms_option = CHECK_MS;
 	log_open("kvd", 0);
 	(void)umask(0077); /* LevelDB asks for 0644 */
 	if ((rc = read_options(p, argc, argv)) != EX_OK ||
@@ -397,6 +409,7 @@ kvd_fini(struct process *p, int rc)
 	load_abandon(&p->kvd.load);
 	syncer_close(p->kvd.syncer);
 	sessions_close(p->kvd.sessions);
+	check_close(p->kvd.check);
 	(void)store_close(&p->kvd.store, failed); /* logged; we leave anyway */
 	loop_close(p->loop);
 	buf_free(&p->kvd.replies);
@@ -431,6 +444,23 @@ kvd_progress(struct process *p)
 	p->sent = now;
 }
 
+/* When the loop has to turn though nothing happens. */
+static struct mono
+kvd_next(const struct kvd *k)
+{
+	return mono_earlier(snapshot_next(k), check_next(k->check));
+}
+
+/* Work that waits for nobody, in bounded slices. */
+static void
+kvd_background(struct kvd *k)
+{
+	if (k->exit_code != 0)
+		return;
+	snapshot_run(k);
+	check_run(k->check, &k->store, mono_now());
+}
+
 int
 main(int argc, char *argv[])
 {
@@ -448,14 +478,14 @@ main(int argc, char *argv[])
 	    k->store.state.keys);
 	daemon_ready();
 	while (!k->quit) {
-		(void)loop_wait(p.loop, snapshot_next(k)); /* the only wait */
+		(void)loop_wait(p.loop, kvd_next(k)); /* the only wait */
 		if (k->quit) /* a signal; nothing is staged here */
 			break;
 		links_take(p.links); /* commits are staged, questions kept */
 		kvd_apply(k);        /* one engine transaction */
 		kvd_reply(k);        /* answers only what is written */
 		kvd_answer(k);       /* reads, open proposals, status */
-		snapshot_run(k);     /* a bounded slice, if one is sent */
+		kvd_background(k);   /* slices of a snapshot, of the scrub */
 		kvd_progress(&p);
 		links_flush(p.links);
 	}

@@ -222,6 +222,7 @@ answer_status(struct kvd *k, struct wire *body)
 	struct msg_status_ask ask;
 	struct wire *w;
 
+	status.diverged = check_diverged(k->check, &status.diverged_index);
 	(void)msg_status_ask_wire(body, &ask); /* was checked when taken */
 	if ((w = link_begin(k->httpd, MSG_KV_STATUS)) == NULL)
 		return;

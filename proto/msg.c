@@ -282,5 +282,7 @@ msg_kv_status_wire(struct wire *w, struct msg_kv_status *m)
 	wire_u64(w, &m->hash.lo);
 	wire_u64(w, &m->hash.hi);
 	wire_text(w, m->engine, sizeof(m->engine));
+	wire_bool(w, &m->diverged);
+	wire_u64(w, &m->diverged_index);
 	return wire_end(w);
 }

@@ -223,6 +223,8 @@ struct msg_kv_status {
 	uint64_t applied, durable, revision, keys, bytes;
 	struct hash128 hash;
 	char engine[16];
+	bool diverged;           /* found wrong, by itself or by the others, */
+	uint64_t diverged_index; /* at this index */
 };
 
 /* Those that return an enum err are whole bodies: OK or ERR_MALFORMED.  HELLO

@@ -104,6 +104,8 @@ fixture_open(struct fixture *f)
 	assert_int_equal(store_open(&f->kvd.store, f->ops, dir.text), ERR_OK);
 	assert_int_equal(
 	    sessions_open(&f->kvd.sessions, &f->kvd.store), ERR_OK);
+	f->kvd.check = check_open(1);
+	check_reset(f->kvd.check, &f->kvd.store.state);
 	f->kvd.store.state.cluster = 1;
 	f->kvd.store.state.node = NODE;
 }
@@ -114,6 +116,7 @@ fixture_close(struct fixture *f, bool failed)
 	snapshot_stop(&f->kvd);
 	load_abandon(&f->kvd.load);
 	sessions_close(f->kvd.sessions);
+	check_close(f->kvd.check);
 	assert_int_equal(store_close(&f->kvd.store, failed), ERR_OK);
 	buf_free(&f->kvd.replies);
 	buf_free(&f->kvd.questions);

@@ -167,7 +167,8 @@ sample(struct all *a, uint8_t type)
 		return a;
 	case MSG_KV_STATUS:
 		a->m.kv_status =
-		    (struct msg_kv_status){1, 2, 3, 4, 5, 6, {7, 8}, "leveldb"};
+		    (struct msg_kv_status){
+			1, 2, 3, 4, 5, 6, {7, 8}, "leveldb", true, 9};
 		return a;
 	default:
 		return sample_lists(a);

@@ -576,6 +576,8 @@ change(struct fixture *f, const char *engine, struct adopt *a)
 	assert_int_equal(adopt_begin(a, f->dir, &f->kvd.store), ERR_OK);
 	assert_int_equal(
 	    sessions_open(&f->kvd.sessions, &f->kvd.store), ERR_OK);
+	f->kvd.check = check_open(0);
+	check_reset(f->kvd.check, &f->kvd.store.state);
 	fixture_httpd(f, EPOCH);
 }
 
