@@ -204,6 +204,7 @@ msg_raft_status_wire(struct wire *w, struct msg_raft_status *m)
 	wire_u64(w, &m->last);
 	wire_u64(w, &m->commit);
 	wire_u64(w, &m->applied);
+	wire_u64(w, &m->snapshot);
 	wire_bool(w, &m->kvd_connected);
 	wire_count(w, &m->count, PEER_ITEM_BYTES_MIN);
 }

@@ -206,6 +206,7 @@ struct msg_raft_status {
 	uint64_t cluster, node, leader, term;
 	uint8_t role; /* enum msg_role */
 	uint64_t first, last, commit, applied; /* applied: by kvd, as known */
+	uint64_t snapshot; /* index of the newest one here; 0 = none */
 	bool kvd_connected;
 	uint32_t count; /* items: the other nodes */
 };

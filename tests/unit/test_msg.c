@@ -128,7 +128,7 @@ sample_lists(struct all *a)
 		break;
 	case MSG_RAFT_STATUS:
 		a->m.raft_status = (struct msg_raft_status){
-		    1, 2, 3, 4, 5, MSG_ROLE_LEADER, 6, 7, 8, 9, true, 2};
+		    1, 2, 3, 4, 5, MSG_ROLE_LEADER, 6, 7, 8, 9, 10, true, 2};
 		a->item[0].peer = (struct msg_peer_item){
 		    2, "127.0.0.1:3380", false, true, 5, 2};
 		a->item[1].peer =
@@ -245,6 +245,7 @@ fields_come_back_as_they_were(void **state)
 	assert_int_equal(b.item[0].peer.match, 5);
 	assert_true(b.m.raft_status.kvd_connected);
 	assert_int_equal(b.m.raft_status.applied, 9);
+	assert_int_equal(b.m.raft_status.snapshot, 10);
 	buf_free(&out);
 }
 
