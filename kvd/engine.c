@@ -3,6 +3,12 @@
 
 #include <string.h>
 
+/* Smaller write buffers make LevelDB's writers stall. */
+struct engine_sizes engine_sizes = {
+    .leveldb_cache_bytes = 8u << 20,
+    .leveldb_write_buffer_bytes = 32u << 20,
+};
+
 static const struct engine_ops *const engines[] = {
     &engine_memory, &engine_lmdb, &engine_leveldb};
 

@@ -65,6 +65,14 @@ struct engine_ops {
 
 extern const struct engine_ops engine_memory, engine_lmdb, engine_leveldb;
 
+/* Sizes, set before the first store is opened. */
+struct engine_sizes {
+	uint64_t lmdb_map_bytes;      /* most that a store holds; 0: no limit */
+	uint64_t leveldb_cache_bytes; /* of blocks that were read */
+	uint64_t leveldb_write_buffer_bytes; /* up to two are in memory */
+};
+extern struct engine_sizes engine_sizes;
+
 /* The i-th of them, or NULL. */
 const struct engine_ops *engine_at(size_t i);
 /* By name, or NULL. */

@@ -34,6 +34,7 @@
 /* Of what DATA/kv/ENGINE.load and a socket's URL are made. */
 #define PATH_BYTES_MAX (DIRS_PATH_BYTES - 64u)
 #define STOP_FLUSH_MS 100u
+#define SIZE_BYTES_MAX (UINT64_C(1) << 50)
 #define CHECK_MS 60000u
 #define CHECK_MS_MAX 86400000u /* a day */
 
@@ -244,6 +245,25 @@ read_options(struct process *p, int argc, char *argv[])
 		.kind = OPT_FLAG,
 		.dst = &p->rebuild_option,
 		.help = "throw the store away; it is made anew from raftd"},
+	    {.name = "lmdb-map-bytes",
+		.kind = OPT_U64,
+		.dst = &engine_sizes.lmdb_map_bytes,
+		.max = SIZE_BYTES_MAX,
+		.value = "BYTES",
+		.help = "lmdb: the most that a store holds; 0: no limit"},
+	    {.name = "leveldb-cache-bytes",
+		.kind = OPT_U64,
+		.dst = &engine_sizes.leveldb_cache_bytes,
+		.max = SIZE_BYTES_MAX,
+		.value = "BYTES",
+		.help = "leveldb: memory for blocks that were read"},
+	    {.name = "leveldb-write-buffer-bytes",
+		.kind = OPT_U64,
+		.dst = &engine_sizes.leveldb_write_buffer_bytes,
+		.min = 1u << 16,
+		.max = SIZE_BYTES_MAX,
+		.value = "BYTES",
+		.help = "leveldb: memory for writes; up to twice as much"},
 	    {.name = "check-interval-ms",
 		.kind = OPT_U64,
 		.dst = &p->check_ms_option,

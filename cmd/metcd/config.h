@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define CONFIG_DEFAULT UINT64_MAX
+
 struct config {
 	uint64_t id;
 	const char *cluster; /* all strings: borrowed from argv or environ */
@@ -13,11 +15,22 @@ struct config {
 	const char *admin_listen;
 	const char *data_dir;
 	const char *run_dir; /* NULL: not given */
-	const char *engine;  /* kvd knows which there are */
+	/* kvd knows which there are; NULL: not given */
+	const char *engine;
+	bool rebuild; /* the next kvd is started without its store */
 	uint64_t heartbeat_ms;
 	uint64_t election_ms;
 	uint64_t max_value_bytes;
 	uint64_t request_timeout_ms;
+	uint64_t check_interval_ms;
+	/* CONFIG_DEFAULT: the daemon's own. */
+	uint64_t snapshot_log_bytes;
+	uint64_t snapshot_count;
+	uint64_t snapshot_rate_bytes;
+	uint64_t log_keep_bytes;
+	uint64_t lmdb_map_bytes;
+	uint64_t leveldb_cache_bytes;
+	uint64_t leveldb_write_buffer_bytes;
 	const char *log_level;
 };
 
