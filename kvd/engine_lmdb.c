@@ -177,25 +177,58 @@ lmdb_open(struct engine **ep, const char *dir)
 	return ERR_OK;
 }
 
+/* The last name of the store, copied; len 0: there is none. */
+static int
+find_last(struct engine *e, MDB_txn *txn, uint8_t *last, size_t *len)
+{
+	MDB_cursor *cursor;
+	MDB_val key, val;
+	int rc = mdb_cursor_open(txn, e->dbi, &cursor);
+
+	if (rc != 0)
+		return rc;
+	*len = 0;
+	rc = mdb_cursor_get(cursor, &key, &val, MDB_LAST);
+	if (rc == 0) {
+		assert(key.mv_size <= ENGINE_NAME_BYTES_MAX);
+		memcpy(last, key.mv_data, key.mv_size);
+		*len = key.mv_size;
+	}
+	mdb_cursor_close(cursor);
+	return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+/* What comes in order, as a whole state does, is appended: full pages instead
+ * of half full ones, and without looking for the place. */
 static int
 put_all(
     struct engine *e, MDB_txn *txn, const struct engine_write *writes, size_t n)
 {
-	for (size_t i = 0; i < n; i++) {
-		MDB_val name = val_of(writes[i].name);
-		MDB_val record = val_of(writes[i].record);
-		int rc;
+	uint8_t last[ENGINE_NAME_BYTES_MAX];
+	size_t last_len;
+	int rc = find_last(e, txn, last, &last_len);
 
-		assert(writes[i].name.len > 0);
-		assert(writes[i].name.len <= ENGINE_NAME_BYTES_MAX);
-		if (writes[i].remove)
-			rc = mdb_del(txn, e->dbi, &name, NULL);
-		else
-			rc = mdb_put(txn, e->dbi, &name, &record, 0);
-		if (rc != 0 && rc != MDB_NOTFOUND)
-			return rc;
+	for (size_t i = 0; i < n && rc == 0; i++) {
+		const struct bytes name = writes[i].name;
+		const bool append =
+		    bytes_compare(name, bytes_of(last, last_len)) > 0;
+		MDB_val key = val_of(name), val = val_of(writes[i].record);
+
+		assert(name.len > 0);
+		assert(name.len <= ENGINE_NAME_BYTES_MAX);
+		if (writes[i].remove) {
+			rc = mdb_del(txn, e->dbi, &key, NULL);
+			if (rc == MDB_NOTFOUND)
+				rc = 0;
+			continue;
+		}
+		rc = mdb_put(txn, e->dbi, &key, &val, append ? MDB_APPEND : 0);
+		if (append) {
+			memcpy(last, name.data, name.len);
+			last_len = name.len;
+		}
 	}
-	return 0;
+	return rc;
 }
 
 static enum err
