@@ -18,6 +18,7 @@ copy_records(struct load *l, struct store *from)
 	const struct bytes all = bytes_of(NULL, 0);
 	struct engine_iter *i;
 	struct buf chunk = {0};
+	struct hash128 sum = {0, 0}; /* load.c has its own */
 	struct mono told = mono_now();
 	enum err rc, end = ERR_OK;
 
@@ -25,7 +26,7 @@ copy_records(struct load *l, struct store *from)
 		return rc;
 	while (rc == ERR_OK && end == ERR_OK) {
 		buf_clear(&chunk);
-		end = snapshot_fill(from->ops, i, &chunk);
+		end = snapshot_fill(from->ops, i, &chunk, &sum);
 		if (end != ERR_OK && end != ERR_NOT_FOUND)
 			rc = end;
 		else

@@ -81,8 +81,9 @@ check_compare(
 	struct verdict *v;
 	bool differs;
 
-	/* Not known any more, or not yet after a start. */
-	if (theirs->index == 0 ||
+	/* Not known any more, or not yet after a start; or our own, which may
+	 * have been made before this store was. */
+	if (theirs->index == 0 || theirs->node == s->node ||
 	    c->seen[theirs->index % CHECK_INDEXES].index != theirs->index ||
 	    theirs->index > s->applied ||
 	    (v = verdict_of(c, theirs->node)) == NULL)

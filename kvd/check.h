@@ -50,6 +50,11 @@ void check_changed(
 void check_run(struct check *c, struct store *s, struct mono now);
 struct mono check_next(const struct check *c); /* MONO_NEVER */
 
+/* Whoever reads all keys and finds that their hash is not the state's. */
+void check_found_damage(
+    struct check *c, const struct store *s, struct hash128 found);
+bool check_is_damaged(const struct check *c);
+
 /* Is it known to be wrong?  *index: where that was found, else 0. */
 bool check_diverged(const struct check *c, uint64_t *index);
 

@@ -31,29 +31,38 @@ check_changed(
 	s->sum = hash128_add(hash128_sub(s->sum, was), is);
 }
 
-static void
-found_wrong(struct scrub *s, const struct store *st, const char *what)
+void
+check_found_damage(
+    struct check *c, const struct store *st, struct hash128 found)
 {
-	char wanted[HASH128_HEX_BYTES], found[HASH128_HEX_BYTES];
+	char wanted[HASH128_HEX_BYTES], stored[HASH128_HEX_BYTES];
 
-	if (s->failed_at == 0) { /* once is enough */
+	if (c->scrub.failed_at == 0) { /* once is enough */
 		hash128_hex(st->state.hash, wanted);
-		hash128_hex(s->sum, found);
-		log_errorx("store is damaged, %s; kvd --rebuild makes it anew "
-			   "from raftd dir=%s applied=%" PRIu64
-			   " hash=%s stored_hash=%s",
-		    what, st->dir, st->state.applied, wanted, found);
+		hash128_hex(found, stored);
+		log_errorx("store is damaged, what is stored is not what was "
+			   "written; kvd --rebuild makes it anew from raftd "
+			   "dir=%s applied=%" PRIu64 " hash=%s stored_hash=%s",
+		    st->dir, st->state.applied, wanted, stored);
 	}
-	s->failed_at = st->state.applied;
+	c->scrub.failed_at = st->state.applied;
+}
+
+bool
+check_is_damaged(const struct check *c)
+{
+	return c->scrub.failed_at != 0;
 }
 
 static void
-finish(struct scrub *s, const struct store *st, struct mono now)
+finish(struct check *c, const struct store *st, struct mono now)
 {
+	struct scrub *s = &c->scrub;
+
 	s->running = false;
 	scrub_again_later(s, now);
 	if (s->sum.lo != st->state.hash.lo || s->sum.hi != st->state.hash.hi)
-		found_wrong(s, st, "its keys are not those that were stored");
+		check_found_damage(c, st, s->sum);
 	log_debug("scrub done applied=%" PRIu64, st->state.applied);
 }
 
@@ -110,11 +119,11 @@ check_run(struct check *c, struct store *st, struct mono now)
 	}
 	rc = hash_slice(s, st);
 	if (rc == ERR_NOT_FOUND) {
-		finish(s, st, mono_now());
+		finish(c, st, mono_now());
 		return;
 	}
 	if (rc != ERR_OK) {
-		found_wrong(s, st, "its keys cannot be read");
+		check_found_damage(c, st, s->sum);
 		s->running = false;
 		scrub_again_later(s, mono_now());
 		return;

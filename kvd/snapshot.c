@@ -24,10 +24,11 @@ snapshot_head(const struct state *s, uint64_t id)
 }
 
 enum err
-snapshot_fill(
-    const struct engine_ops *ops, struct engine_iter *iter, struct buf *chunk)
+snapshot_fill(const struct engine_ops *ops, struct engine_iter *iter,
+    struct buf *chunk, struct hash128 *sum)
 {
 	struct bytes name, record;
+	struct buf scratch = {0};
 	struct wire w;
 	enum err rc = ERR_OK;
 
@@ -38,7 +39,13 @@ snapshot_fill(
 			continue;
 		wire_bytes(&w, &name, ENGINE_NAME_BYTES_MAX);
 		wire_bytes(&w, &record, ENGINE_RECORD_BYTES_MAX);
+		if (name.data[0] == (uint8_t)RECORD_KEY_PREFIX[0])
+			*sum = hash128_add(
+			    *sum, key_record_hash(
+				      bytes_of(name.data + 1, name.len - 1),
+				      record, &scratch));
 	}
+	buf_free(&scratch);
 	assert(wire_end(&w) == ERR_OK); /* no larger ones are written */
 	return rc;
 }
@@ -87,6 +94,8 @@ begin(struct kvd *k)
 
 	assert(!store_is_dirty(&k->store));
 	s->asked = false;
+	s->hash = head.hash;
+	s->sum = (struct hash128){0, 0};
 	if ((w = link_begin(k->raftd, MSG_SNAP_HEAD)) == NULL)
 		return;
 	(void)msg_snap_head_wire(w, &head); /* ours: no error */
@@ -109,7 +118,7 @@ send_chunk(struct kvd *k)
 	enum err rc;
 
 	buf_clear(&s->chunk);
-	rc = snapshot_fill(k->store.ops, s->iter, &s->chunk);
+	rc = snapshot_fill(k->store.ops, s->iter, &s->chunk, &s->sum);
 	if (rc != ERR_OK && rc != ERR_NOT_FOUND) {
 		log_errorx("store cannot be read; kvd --rebuild makes it "
 			   "anew from raftd dir=%s",
@@ -119,6 +128,11 @@ send_chunk(struct kvd *k)
 		return;
 	}
 	m.last = rc == ERR_NOT_FOUND;
+	if (m.last && (s->sum.lo != s->hash.lo || s->sum.hi != s->hash.hi)) {
+		check_found_damage(k->check, &k->store, s->sum);
+		snapshot_stop(k);
+		return;
+	}
 	m.data = buf_bytes(&s->chunk);
 	if ((w = link_begin(k->raftd, MSG_SNAP_DATA)) == NULL) {
 		snapshot_stop(k);
@@ -140,6 +154,7 @@ may_send(const struct kvd *k)
 	const struct snapshot *s = &k->snapshot;
 
 	return k->exit_code == 0 && k->load == NULL &&
+	       !check_is_damaged(k->check) &&
 	       (s->asked || (s->iter != NULL && s->number < s->window));
 }
 

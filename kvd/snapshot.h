@@ -8,7 +8,11 @@
  * In it are the records of keys and of sessions (record.h).  The state record
  * is not: the head has all of it that does not differ from node to node.
  *
- * When the link breaks both ends give up; raftd asks again when it wants to. */
+ * When the link breaks both ends give up; raftd asks again when it wants to.
+ *
+ * The keys are hashed on their way.  If that does not give the state hash the
+ * store is damaged (check.h): the last chunk is never sent, nor is anything
+ * more until kvd was rebuilt, so that no damage gets into a snapshot. */
 #ifndef KVD_SNAPSHOT_H
 #define KVD_SNAPSHOT_H
 
@@ -32,6 +36,8 @@ struct snapshot {
 	uint32_t number;          /* of the next chunk */
 	struct engine_iter *iter; /* NULL: no stream */
 	struct buf chunk;
+	struct hash128 hash; /* that the keys must have, */
+	struct hash128 sum;  /* and that of those sent so far */
 };
 
 /* SNAP_ASK or SNAP_MORE.  A new SNAP_ASK ends the stream before it. */
@@ -45,9 +51,9 @@ void snapshot_stop(struct kvd *k);
 
 /* What the state says of itself to others. */
 struct msg_snap_head snapshot_head(const struct state *s, uint64_t id);
-/* Append records from a scan to a chunk until it is full.  ERR_NOT_FOUND: that
- * was all. */
-enum err snapshot_fill(
-    const struct engine_ops *ops, struct engine_iter *iter, struct buf *chunk);
+/* Append records from a scan to a chunk until it is full, and the hashes of
+ * keys to *sum.  ERR_NOT_FOUND: that was all. */
+enum err snapshot_fill(const struct engine_ops *ops, struct engine_iter *iter,
+    struct buf *chunk, struct hash128 *sum);
 
 #endif

@@ -122,6 +122,17 @@ what_is_not_known_any_more_is_not_compared(void **state)
 	}
 }
 
+static void
+what_we_said_ourselves_once_is_not_compared(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t index;
+
+	put(f, 1, "key", "value");
+	compare(f, 2, NODE, 1, wrong(f->kvd.store.state.hash));
+	assert_false(diverged(f, &index));
+}
+
 /* --- the scrub --- */
 
 static void
@@ -207,6 +218,33 @@ a_bit_that_has_flipped_in_the_store_is_found(void **state)
 	assert_true(diverged(f, &index));
 }
 
+static void
+what_is_damaged_does_not_become_a_snapshot(void **state)
+{
+	struct fixture *f = *state;
+	struct msg_snap_ask ask = {.id = 1, .window = 100};
+	struct buf body = {0};
+	uint64_t index;
+	struct wire w;
+
+	put(f, 1, "a", "first");
+	put(f, 2, "b", "second");
+	flip(f, "b");
+	wire_encode(&w, &body);
+	assert_int_equal(msg_snap_ask_wire(&w, &ask), ERR_OK);
+	for (int i = 0; i < 2; i++) {
+		wire_decode(&w, buf_bytes(&body));
+		assert_int_equal(
+		    snapshot_take(&f->kvd, MSG_SNAP_ASK, &w), ERR_OK);
+		for (int turns = 0; turns < 5; turns++)
+			snapshot_run(&f->kvd);
+	}
+	assert_int_equal(sent_count, 1); /* a head, no chunk that is the last */
+	assert_true(diverged(f, &index));
+	assert_int_equal(f->kvd.exit_code, 0);
+	buf_free(&body);
+}
+
 #define EACH(test)                                                             \
 	{#test " (memory)", test, fixture_setup, fixture_teardown, "memory"},  \
 	    {#test " (lmdb)", test, fixture_setup, fixture_teardown, "lmdb"},  \
@@ -222,8 +260,10 @@ main(void)
 	    EACH(equal_hashes_at_an_earlier_index_are_well),
 	    EACH(who_is_contradicted_by_most_is_wrong),
 	    EACH(what_is_not_known_any_more_is_not_compared),
+	    EACH(what_we_said_ourselves_once_is_not_compared),
 	    EACH(keys_may_change_while_they_are_read),
 	    EACH(a_bit_that_has_flipped_in_the_store_is_found),
+	    EACH(what_is_damaged_does_not_become_a_snapshot),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
