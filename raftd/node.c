@@ -6,6 +6,8 @@
 #include "base/daemon.h"
 #include "base/log.h"
 #include "raftd/raftd.h"
+#include "raftd/snap.h"
+#include "raftd/transfer.h"
 
 #define HANDOVER_MS 400u /* for a leader that was told to stop */
 #define FLUSH_MS 100u
@@ -35,7 +37,11 @@ raftd_start(struct raftd *rd)
 	rd->links = links_open(rd->loop, MSG_RAFTD);
 	rd->reads = reads_open(rd);
 	rd->feed = feed_open(rd);
+	rd->take = take_open(rd);
+	rd->transfers = transfers_open(rd);
 	feed_publish(rd->feed, rd->applied_at_start);
+	snaps_publish(rd->snaps);
+	snaps_check_all(rd->snaps);
 	if ((rc = front_open(rd)) != 0 || (rc = peers_open(rd)) != 0)
 		return rc;
 	loop_timer_init(rd->loop, &rd->tick, on_tick, rd);
@@ -105,7 +111,11 @@ raftd_turn(struct raftd *rd, struct mono now)
 {
 	links_take(rd->links);  /* proposals, reads, peers, kvd */
 	ready_storage_done(rd); /* what the disk has now */
+	snapio_take(rd->snapio);
 	stop_step(rd, now);
+	space_run(rd->space, now);
+	take_run(rd->take, now);
+	transfers_run(rd->transfers, now);
 	peers_report(rd->peers);
 	reads_run(rd->reads);
 	ready_run(rd); /* save, send, publish */
@@ -119,7 +129,10 @@ raftd_close(struct raftd *rd)
 {
 	if (rd->links != NULL)
 		links_close(rd->links, FLUSH_MS); /* all of them, first */
+	snapio_close(rd->snapio);
 	peers_close(rd);
+	transfers_close(rd->transfers);
+	take_close(rd->take);
 	store_close(rd);
 	reads_close(rd->reads);
 	feed_close(rd->feed);
