@@ -208,6 +208,7 @@ send_status(struct front *f, uint64_t token)
 	struct msg_raft_status m;
 	struct wire *w;
 	bool member = cluster_member(&rd->conf, rd->opt.id) != NULL;
+	const struct snap *newest = snaps_newest(rd->snaps);
 
 	if ((w = link_begin(f->httpd, MSG_RAFT_STATUS)) == NULL)
 		return;
@@ -222,6 +223,7 @@ send_status(struct front *f, uint64_t token)
 	    .last = st.last_index,
 	    .commit = st.hard_state.commit,
 	    .applied = feed_applied(rd->feed),
+	    .snapshot = newest != NULL ? newest->id.index : 0,
 	    .kvd_connected = feed_connected(rd->feed),
 	    .count = rd->conf.member_count - (member ? 1 : 0)};
 	msg_raft_status_wire(w, &m);

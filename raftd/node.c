@@ -63,16 +63,16 @@ raftd_stop(struct raftd *rd)
 	rd->stop_by = mono_add_ms(mono_now(), HANDOVER_MS);
 }
 
-/* The voter to hand leadership to: the one whose log is longest. */
+/* The voter to hand leadership to: the one whose log is longest, but `not`. */
 static uint64_t
-successor(const struct raft_status *st, const struct peers *ps)
+successor(const struct raft_status *st, const struct peers *ps, uint64_t not )
 {
 	const struct raft_progress_status *best = NULL;
 
 	for (uint32_t i = 0; i < st->progress_count; i++) {
 		const struct raft_progress_status *p = &st->progress[i];
 
-		if (p->id == st->id || p->learner ||
+		if (p->id == st->id || p->id == not || p->learner ||
 		    !peers_connected(ps, p->id))
 			continue;
 		if (best == NULL || p->match > best->match)
@@ -98,10 +98,27 @@ stop_step(struct raftd *rd, struct mono now)
 	}
 	if (st.transferee != RAFT_NONE)
 		return;
-	if ((to = successor(&st, rd->peers)) == RAFT_NONE) {
+	if ((to = successor(&st, rd->peers, RAFT_NONE)) == RAFT_NONE) {
 		rd->quit = true;
 		return;
 	}
+	log_info("handing leadership over to=%" PRIu64, to);
+	raft_transfer_leadership(rd->raft, st.id, to);
+}
+
+/* What a leader knows of a log that was lost is wrong for good; its successor
+ * begins by asking. */
+static void
+lost_log_step(struct raftd *rd)
+{
+	uint64_t lost = peers_lost_log(rd->peers), to;
+	struct raft_status st;
+
+	if (lost == 0 || raft_role(rd->raft) != RAFT_LEADER)
+		return;
+	raft_status(rd->raft, &st);
+	if ((to = successor(&st, rd->peers, lost)) == RAFT_NONE)
+		return;
 	log_info("handing leadership over to=%" PRIu64, to);
 	raft_transfer_leadership(rd->raft, st.id, to);
 }
@@ -113,6 +130,7 @@ raftd_turn(struct raftd *rd, struct mono now)
 	ready_storage_done(rd); /* what the disk has now */
 	snapio_take(rd->snapio);
 	stop_step(rd, now);
+	lost_log_step(rd);
 	space_run(rd->space, now);
 	take_run(rd->take, now);
 	transfers_run(rd->transfers, now);

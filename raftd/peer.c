@@ -22,6 +22,7 @@ struct peer {
 	struct peer *next;
 	struct raftd *rd;
 	uint64_t id;
+	uint64_t incarnation; /* of its log, as last heard; 0: not yet */
 	char address[ADDRESS_BYTES_MAX + 1];
 	struct link *out;
 	unsigned in; /* accepted links of this node that are up */
@@ -32,6 +33,7 @@ struct peers {
 	struct raftd *rd;
 	struct peer *list;
 	struct loop_timer campaign;
+	uint64_t lost_log; /* a node that has; 0: none */
 };
 
 static struct peer *
@@ -78,6 +80,29 @@ peers_check_hello(
 	return ERR_OK;
 }
 
+/* A node with a new log has lost the old one.  To a leader that knows what was
+ * in that one it can explain nothing; the next leader will not know. */
+static void
+note_incarnation(struct peer *p, const struct msg_hello *theirs)
+{
+	if (p->incarnation != 0 && p->incarnation != theirs->incarnation) {
+		log_errorx("a node has lost its log and begins anew; if this "
+			   "was not on purpose look at its disk node=%" PRIu64,
+		    p->id);
+		p->rd->peers->lost_log = p->id;
+	}
+	p->incarnation = theirs->incarnation;
+}
+
+uint64_t
+peers_lost_log(struct peers *ps)
+{
+	uint64_t id = ps->lost_log;
+
+	ps->lost_log = 0;
+	return id;
+}
+
 /* ---- the way out ---- */
 
 static void
@@ -102,6 +127,8 @@ out_up(void *arg, struct link *l, const struct msg_hello *theirs)
 			    p->address, theirs->node, p->id);
 		err = ERR_FOREIGN;
 	}
+	if (err == ERR_OK)
+		note_incarnation(p, theirs);
 	return err;
 }
 
@@ -148,6 +175,7 @@ in_up(void *arg, struct link *l, const struct msg_hello *theirs)
 
 	if (err == ERR_OK && p != NULL) {
 		p->in++;
+		note_incarnation(p, theirs);
 		link_set_user(l, (void *)(uintptr_t)p->id);
 	}
 	return err;

@@ -145,6 +145,8 @@ void peers_close(struct raftd *rd); /* after links_close() */
 void peers_send(struct peers *ps, const struct raft_msg *m);
 /* Dial new members, hang up on removed ones. */
 void peers_update(struct peers *ps);
+/* A node that came back with a new log since the last call; 0: none. */
+uint64_t peers_lost_log(struct peers *ps);
 /* Tell the core whom messages did not reach. */
 void peers_report(struct peers *ps);
 /* For connections of their own: may this one be at the other end? */
