@@ -1,8 +1,10 @@
 /* The state as a stream, its way into another store, and from one engine's
  * store to another's. */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -511,6 +513,43 @@ chunks_have_to_follow_each_other(void **state)
 	other_free(g);
 }
 
+/* What fails is the new store; the old one goes on. */
+static void
+a_disk_that_is_full_leaves_the_old_state(void **state)
+{
+	struct fixture *f = *state;
+	struct fixture *g = other_fixture("memory");
+	struct rlimit before, small;
+	struct copy c;
+	enum err rc;
+
+	put_large(g, 1, 60, 'x');
+	put_large(f, 1, 2, 'y');
+	c = copy_of(g);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+	small = before;
+	small.rlim_cur = 1 << 20;
+	(void)signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+	rc = load_copy(f, &c);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+	assert_int_not_equal(rc, ERR_OK);
+	assert_null(f->kvd.load);
+	assert_int_equal(f->kvd.exit_code, 0);
+	assert_true(loading_must_wait(&f->kvd));
+	expect_dir(f, ".load", false);
+	assert_int_equal(f->kvd.store.state.applied, 2);
+	expect_state_is_that_of_the_keys(f);
+	put_large(f, 10, 1, 'z');
+	fixture_close(f, true);
+	fixture_open(f);
+	assert_int_equal(f->kvd.store.state.applied, 3);
+	assert_int_equal(load_copy(f, &c), ERR_OK);
+	expect_same_state(g, f);
+	copy_free(&c);
+	other_free(g);
+}
+
 /* --- killed between the steps --- */
 
 static void
@@ -721,6 +760,7 @@ main(void)
 	    EACH(a_damaged_state_is_refused_and_the_old_one_stays),
 	    EACH(a_head_that_lies_is_refused),
 	    EACH(chunks_have_to_follow_each_other),
+	    DURABLE(a_disk_that_is_full_leaves_the_old_state),
 	    DURABLE(after_a_kill_there_is_the_old_store_or_the_new_one),
 	    DURABLE(
 		another_engine_takes_over_and_the_old_store_goes_when_it_may),
