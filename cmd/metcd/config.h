@@ -5,8 +5,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define CONFIG_DEFAULT UINT64_MAX
-
 struct config {
 	uint64_t id;
 	const char *cluster; /* all strings: borrowed from argv or environ */
@@ -23,14 +21,17 @@ struct config {
 	uint64_t max_value_bytes;
 	uint64_t request_timeout_ms;
 	uint64_t check_interval_ms;
-	/* CONFIG_DEFAULT: the daemon's own. */
-	uint64_t snapshot_log_bytes;
-	uint64_t snapshot_count;
-	uint64_t snapshot_rate_bytes;
-	uint64_t log_keep_bytes;
-	uint64_t lmdb_map_bytes;
-	uint64_t leveldb_cache_bytes;
-	uint64_t leveldb_write_buffer_bytes;
+	/* Handed on as they are, and judged by the child; NULL: not given. */
+	const char *wal_segment_bytes;
+	const char *cache_bytes;
+	const char *reserve_bytes;
+	const char *snapshot_log_bytes;
+	const char *snapshot_count;
+	const char *snapshot_rate_bytes;
+	const char *log_keep_bytes;
+	const char *lmdb_map_bytes;
+	const char *leveldb_cache_bytes;
+	const char *leveldb_write_buffer_bytes;
 	const char *log_level;
 };
 

@@ -119,10 +119,10 @@ add_number(struct args *a, const char *option, uint64_t value)
 
 /* Only what the user has said something about. */
 static void
-add_given(struct args *a, const char *option, uint64_t value)
+add_given(struct args *a, const char *option, const char *value)
 {
-	if (value != CONFIG_DEFAULT)
-		add_number(a, option, value);
+	if (value != NULL)
+		add_text(a, option, value);
 }
 
 static void
@@ -134,6 +134,9 @@ add_raftd(struct args *a, const struct config *c)
 		add(a, "--join");
 	add_number(a, "--heartbeat-ms", c->heartbeat_ms);
 	add_number(a, "--election-ms", c->election_ms);
+	add_given(a, "--wal-segment-bytes", c->wal_segment_bytes);
+	add_given(a, "--cache-bytes", c->cache_bytes);
+	add_given(a, "--reserve-bytes", c->reserve_bytes);
 	add_given(a, "--snapshot-log-bytes", c->snapshot_log_bytes);
 	add_given(a, "--snapshot-count", c->snapshot_count);
 	add_given(a, "--snapshot-rate-bytes", c->snapshot_rate_bytes);
