@@ -448,10 +448,12 @@ kvd_next(const struct kvd *k)
 static void
 kvd_background(struct kvd *k)
 {
+	const struct mono now = mono_now();
+
 	if (k->exit_code != 0)
 		return;
-	snapshot_run(k);
-	check_run(k->check, &k->store, mono_now());
+	snapshot_run(k, now);
+	check_run(k->check, &k->store, now);
 }
 
 int

@@ -9,6 +9,8 @@
 
 /* A link that is full tells nobody when it has room again. */
 #define STALL_MS 10u
+/* Between two chunks: at most 125 MiB in a second. */
+#define PAUSE_MS 2u
 
 struct msg_snap_head
 snapshot_head(const struct state *s, uint64_t id)
@@ -77,6 +79,7 @@ snapshot_take(struct kvd *k, uint8_t type, struct wire *body)
 	}
 	snapshot_stop(k);
 	s->asked = true;
+	s->next = (struct mono){0};
 	s->id = ask.id;
 	s->window = ask.window;
 	s->number = 0;
@@ -110,7 +113,7 @@ begin(struct kvd *k)
 }
 
 static void
-send_chunk(struct kvd *k)
+send_chunk(struct kvd *k, struct mono now)
 {
 	struct snapshot *s = &k->snapshot;
 	struct msg_snap_data m = {.id = s->id, .number = s->number};
@@ -141,6 +144,7 @@ send_chunk(struct kvd *k)
 	(void)msg_snap_data_wire(w, &m); /* within its limits, see above */
 	link_end(k->raftd);
 	s->number++;
+	s->next = mono_add_ms(now, PAUSE_MS);
 	if (m.last) {
 		log_info("snapshot sent chunks=%" PRIu32, s->number);
 		snapshot_stop(k);
@@ -159,7 +163,7 @@ may_send(const struct kvd *k)
 }
 
 void
-snapshot_run(struct kvd *k)
+snapshot_run(struct kvd *k, struct mono now)
 {
 	struct snapshot *s = &k->snapshot;
 
@@ -167,8 +171,8 @@ snapshot_run(struct kvd *k)
 		return;
 	if (s->asked)
 		begin(k);
-	else if (!link_is_full(k->raftd))
-		send_chunk(k);
+	else if (!link_is_full(k->raftd) && mono_reached(s->next, now))
+		send_chunk(k, now);
 }
 
 struct mono
@@ -176,7 +180,8 @@ snapshot_next(const struct kvd *k)
 {
 	if (!may_send(k))
 		return MONO_NEVER;
-	return k->snapshot.asked || !link_is_full(k->raftd)
-		   ? mono_now()
-		   : mono_add_ms(mono_now(), STALL_MS);
+	if (k->snapshot.asked)
+		return mono_now();
+	return link_is_full(k->raftd) ? mono_add_ms(mono_now(), STALL_MS)
+				      : k->snapshot.next;
 }

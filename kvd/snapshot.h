@@ -1,9 +1,10 @@
 /* Sending the state to raftd: SNAP_ASK -> SNAP_HEAD, SNAP_DATA...
  *
  * The stream is a scan over all records, a view that is frozen when it begins
- * and stays as it is while commits go on being applied.  One chunk leaves per
- * turn of the loop, as long as raftd has room for it (SNAP_MORE) and the link
- * does; so a turn is never longer for it than a chunk takes.
+ * and stays as it is while commits go on being applied.  One chunk leaves at a
+ * time, as long as raftd has room for it (SNAP_MORE) and the link does; so a
+ * turn of the loop is never longer for it than a chunk takes.  Between chunks
+ * there is a pause: what waits for a processor or the disk is served first.
  *
  * In it are the records of keys and of sessions (record.h).  The state record
  * is not: the head has all of it that does not differ from node to node.
@@ -35,6 +36,7 @@ struct snapshot {
 	uint32_t window;          /* chunks below it may be sent */
 	uint32_t number;          /* of the next chunk */
 	struct engine_iter *iter; /* NULL: no stream */
+	struct mono next;         /* not before this */
 	struct buf chunk;
 	struct hash128 hash; /* that the keys must have, */
 	struct hash128 sum;  /* and that of those sent so far */
@@ -43,7 +45,7 @@ struct snapshot {
 /* SNAP_ASK or SNAP_MORE.  A new SNAP_ASK ends the stream before it. */
 enum err snapshot_take(struct kvd *k, uint8_t type, struct wire *body);
 /* Begin, or send a chunk.  Nothing may be staged. */
-void snapshot_run(struct kvd *k);
+void snapshot_run(struct kvd *k, struct mono now);
 /* When snapshot_run() has something to do; MONO_NEVER. */
 struct mono snapshot_next(const struct kvd *k);
 /* Give up, before the engine is closed. */

@@ -218,6 +218,16 @@ a_bit_that_has_flipped_in_the_store_is_found(void **state)
 	assert_true(diverged(f, &index));
 }
 
+/* A turn, some time after the one before. */
+static void
+run_snapshot(struct fixture *f)
+{
+	static struct mono now;
+
+	now = mono_add_ms(now, 100);
+	snapshot_run(&f->kvd, now);
+}
+
 static void
 what_is_damaged_does_not_become_a_snapshot(void **state)
 {
@@ -237,7 +247,7 @@ what_is_damaged_does_not_become_a_snapshot(void **state)
 		assert_int_equal(
 		    snapshot_take(&f->kvd, MSG_SNAP_ASK, &w), ERR_OK);
 		for (int turns = 0; turns < 5; turns++)
-			snapshot_run(&f->kvd);
+			run_snapshot(f);
 	}
 	assert_int_equal(sent_count, 1); /* a head, no chunk that is the last */
 	assert_true(diverged(f, &index));

@@ -19,6 +19,16 @@
 
 /* --- playing raftd --- */
 
+/* A turn, some time after the one before. */
+static void
+run_snapshot(struct fixture *f)
+{
+	static struct mono now;
+
+	now = mono_add_ms(now, 100);
+	snapshot_run(&f->kvd, now);
+}
+
 static void
 ask(struct fixture *f, uint8_t type, uint64_t id, uint32_t window)
 {
@@ -132,7 +142,7 @@ copy_of(struct fixture *f)
 	sent_clear();
 	ask(f, MSG_SNAP_ASK, ID, UINT32_MAX);
 	do
-		snapshot_run(&f->kvd);
+		run_snapshot(f);
 	while (f->kvd.snapshot.iter != NULL);
 	return copy_sent();
 }
@@ -249,12 +259,12 @@ a_snapshot_is_of_the_state_when_it_began_and_commits_go_on(void **state)
 	feed(f, log, 200, 1);
 	sent_clear();
 	ask(f, MSG_SNAP_ASK, ID, UINT32_MAX);
-	snapshot_run(&f->kvd);
+	run_snapshot(f);
 	assert_int_equal(sent_count, 1);
 	fixture_httpd(f, 0); /* no replies between the chunks */
 	feed(f, log, 400, 2);
 	while (f->kvd.snapshot.iter != NULL)
-		snapshot_run(&f->kvd);
+		run_snapshot(f);
 	c = copy_sent();
 	assert_int_equal(c.head.index, 200);
 	fixture_httpd(g, 0);
@@ -278,17 +288,17 @@ no_more_chunks_are_sent_than_were_asked_for(void **state)
 	put_large(f, 1, 10, 'x');
 	ask(f, MSG_SNAP_ASK, ID, 2);
 	for (int i = 0; i < 10; i++)
-		snapshot_run(&f->kvd);
+		run_snapshot(f);
 	assert_int_equal(sent_count, 3); /* a head and two chunks */
 	assert_int_equal(snapshot_next(&f->kvd).ns, MONO_NEVER.ns);
 	ask(f, MSG_SNAP_MORE, ID + 1, 9); /* of another stream */
-	snapshot_run(&f->kvd);
+	run_snapshot(f);
 	assert_int_equal(sent_count, 3);
 	ask(f, MSG_SNAP_MORE, ID, 3);
 	next = snapshot_next(&f->kvd);
 	assert_true(mono_reached(next, mono_now()));
 	for (int i = 0; i < 10; i++)
-		snapshot_run(&f->kvd);
+		run_snapshot(f);
 	assert_int_equal(sent_count, 4);
 	assert_int_equal(sent_data(3).number, 2);
 	assert_false(sent_data(3).last);
@@ -302,24 +312,24 @@ a_full_link_and_a_turn_hold_the_next_chunk_back(void **state)
 
 	put_large(f, 1, 10, 'x');
 	ask(f, MSG_SNAP_ASK, ID, 100);
-	snapshot_run(&f->kvd);
-	snapshot_run(&f->kvd);
+	run_snapshot(f);
+	run_snapshot(f);
 	assert_int_equal(sent_count, 2); /* one chunk in a turn */
 	assert_true(sent_data(1).data.len < 2 * SNAP_CHUNK_BYTES_SOFT);
 	links_are_full = true;
-	snapshot_run(&f->kvd);
+	run_snapshot(f);
 	assert_int_equal(sent_count, 2);
 	assert_false(mono_reached(snapshot_next(&f->kvd), mono_now()));
 	links_are_full = false;
-	snapshot_run(&f->kvd);
+	run_snapshot(f);
 	assert_int_equal(sent_count, 3);
 	/* A new question ends the one before. */
 	ask(f, MSG_SNAP_ASK, ID + 1, 100);
-	snapshot_run(&f->kvd);
+	run_snapshot(f);
 	assert_int_equal(sent_count, 4);
 	assert_int_equal(sent_head(3).id, ID + 1);
 	snapshot_stop(&f->kvd);
-	snapshot_run(&f->kvd);
+	run_snapshot(f);
 	assert_int_equal(sent_count, 4);
 }
 
