@@ -43,6 +43,9 @@ UNIT_http_problem := httpd/problem.c proto/err.c base/buf.c base/mem.c base/log.
 UNIT_LIBS_http_problem := -ljansson
 UNIT_http_pending := httpd/pending.c httpd/batch.c proto/cmd.c proto/msg.c \
 	proto/wire.c proto/err.c base/buf.c base/mem.c base/log.c base/mono.c
+UNIT_http_control := httpd/control.c httpd/checker.c httpd/pending.c \
+	httpd/batch.c proto/cmd.c proto/msg.c proto/wire.c proto/err.c \
+	base/buf.c base/mem.c base/log.c base/mono.c
 KVD_MACHINE := tests/unit/kvd_fixture.c kvd/apply.c kvd/read.c kvd/session.c \
 	kvd/store.c kvd/record.c kvd/overlay.c kvd/marker.c kvd/dirs.c \
 	kvd/snapshot.c kvd/load.c kvd/loading.c kvd/sync.c kvd/check.c \
@@ -87,3 +90,12 @@ HARNESS_UNIT := $(addprefix tests/script/harness/,cluster.c store.c print.c \
 	script.c)
 UNIT_raft_cluster := $(RAFT_UNIT) $(HARNESS_UNIT)
 UNIT_raft_input := $(RAFT_UNIT) tests/script/harness/store.c
+
+# A tool of tests with real processes: it damages a store; see its source.
+FLIP := tests/lib/flip.c kvd/record.c kvd/engine.c kvd/engine_memory.c \
+	kvd/engine_lmdb.c kvd/engine_leveldb.c proto/wire.c base/blob.c \
+	base/buf.c base/hash.c base/log.c base/mem.c base/mono.c
+$(O)/tests/lib/flip: $(FLIP:%.c=$(O)/%.o)
+	@echo "  LD    $@"
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -llmdb -lleveldb -lxxhash
+unit-programs: $(O)/tests/lib/flip
