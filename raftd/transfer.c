@@ -20,7 +20,7 @@
 #define WINDOW_BYTES (8u * SNAP_PIECE_BYTES) /* sent, not yet written there */
 #define READ_BYTES (4u * SNAP_PIECE_BYTES)   /* read at once */
 #define PATIENCE_MS 30000u /* without any progress: given up */
-#define CHECK_MS 600000u   /* while the receiver checks all of it */
+#define OFFER_MS 3000u     /* without any: offered again */
 #define ASK_MS 3000u       /* between two nodes that are asked */
 
 struct sending {
@@ -33,12 +33,13 @@ struct sending {
 	struct snapfile_id id;
 	int fd;
 
-	bool going;        /* the receiver has said where to begin */
-	bool over;         /* to be freed, when the job is back */
-	bool ok;           /* how it ended */
-	struct mono moved; /* last progress */
-	uint64_t sent;     /* next offset to be sent */
-	uint64_t written;  /* by the receiver, as far as it has told */
+	bool going;          /* the receiver has said where to begin */
+	bool over;           /* to be freed, when the job is back */
+	bool ok;             /* how it ended */
+	struct mono moved;   /* last progress */
+	struct mono offered; /* last offer */
+	uint64_t sent;       /* next offset to be sent */
+	uint64_t written;    /* by the receiver, as far as it has told */
 	struct mono began;
 
 	bool reading;
@@ -111,6 +112,8 @@ send_offer(struct sending *s)
 	struct buf raft = {0};
 	struct wire *w, enc;
 
+	s->going = false;
+	s->offered = mono_now();
 	if (s->msg.snapshot != NULL) {
 		wire_encode(&enc, &raft);
 		rmsg_encode(&enc, &s->msg);
@@ -175,9 +178,10 @@ on_from(struct sending *s, uint64_t offset)
 	s->sent = offset;
 	s->stale = s->reading;
 	buf_clear(&s->data);
-	log_info("snapshot transfer node=%" PRIu64 " index=%" PRIu64
-		 " bytes=%" PRIu64 " from=%" PRIu64,
-	    s->to, s->id.index, s->id.bytes, offset);
+	if (offset < s->id.bytes)
+		log_info("snapshot transfer node=%" PRIu64 " index=%" PRIu64
+			 " bytes=%" PRIu64 " from=%" PRIu64,
+		    s->to, s->id.index, s->id.bytes, offset);
 	return ERR_OK;
 }
 
@@ -404,12 +408,16 @@ check(struct sending *s, struct mono now)
 	} else if ((s->msg.snapshot != NULL && !leads) ||
 		   cluster_member(&rd->conf, s->to) == NULL) {
 		end(s, false);
-	} else if (mono_ms_since(s->moved, now) >
-		   (s->written == s->id.bytes ? CHECK_MS : PATIENCE_MS)) {
+	} else if (mono_ms_since(s->moved, now) > PATIENCE_MS) {
 		log_warnx("snapshot transfer given up node=%" PRIu64
 			  " index=%" PRIu64 " written=%" PRIu64,
 		    s->to, s->id.index, s->written);
 		end(s, false);
+	} else if (link_is_up(s->link) &&
+		   mono_ms_since(s->moved, now) > OFFER_MS &&
+		   mono_ms_since(s->offered, now) > OFFER_MS) {
+		/* Something was lost, or it still checks what it got. */
+		send_offer(s);
 	}
 }
 
