@@ -226,11 +226,12 @@ read_all(const struct wal_disk *d, const char *name, struct snap_meta *meta,
 	return e;
 }
 
+/* rec: NULL if it is not known what the log has. */
 static int
 check_snapshots(const struct wal_disk *d, const struct wal_recovered *rec)
 {
 	struct names n = {.suffix = ".snap"};
-	bool joins = rec->first <= 1;
+	bool joins = rec == NULL || rec->first <= 1;
 	int rc = 0;
 
 	if (d->list(d->arg, note_name, &n) != 0)
@@ -255,7 +256,8 @@ check_snapshots(const struct wal_disk *d, const struct wal_recovered *rec)
 		       " ok\n",
 		    n.v[i], id.index, id.term, m.head.keys, m.head.revision,
 		    id.bytes);
-		joins |= index + 1 >= rec->first && index <= rec->last;
+		joins =
+		    joins || (index + 1 >= rec->first && index <= rec->last);
 	}
 	mem_free(n.v);
 	if (!joins) {
@@ -289,7 +291,7 @@ check_directory(const char *dir)
 	}
 	rc = check_log(&d_wal, &rec);
 	if (read_only_open(&ro_snap, &d_snap, snap) == 0 &&
-	    check_snapshots(&d_snap, &rec) != 0)
+	    check_snapshots(&d_snap, rc == 0 ? &rec : NULL) != 0)
 		rc = EX_IOERR;
 	printf("%s\n", rc == 0 ? "ok" : "damaged");
 	return rc;

@@ -153,6 +153,19 @@ look_at(struct recovery *rc, size_t i, uint64_t offset, struct rest *rest)
 	return rc->reader.err;
 }
 
+/* Segments behind the damage are not open yet.  False: it cannot be read. */
+static bool
+open_unread(struct recovery *rc, struct wal_segment *s)
+{
+	char name[WAL_NAME_BYTES];
+
+	if (s->fd != -1)
+		return true;
+	wal_name(s->sequence, s->first, name);
+	s->fd = rc->w->disk->open(rc->w->disk->arg, name, false);
+	return s->fd != -1;
+}
+
 /* Refuse: say where, and what a cut at this place would lose. */
 static enum err
 refuse(struct recovery *rc, size_t i, uint64_t offset, const char *reason)
@@ -166,7 +179,7 @@ refuse(struct recovery *rc, size_t i, uint64_t offset, const char *reason)
 	if (look_at(rc, i, offset, &rest) != ERR_OK)
 		return ERR_IO;
 	for (size_t k = i; k < rc->w->segment_count; k++)
-		if (rc->w->segments[k].fd != -1 &&
+		if (open_unread(rc, &rc->w->segments[k]) &&
 		    scan(rc, k, k == i ? offset : WAL_HEADER_BYTES, &rest) !=
 			ERR_OK)
 			return ERR_IO;
@@ -231,8 +244,9 @@ open_segment(struct recovery *rc, size_t i)
 	}
 	if (!same_identity(&h.identity, &w->id))
 		return refuse(rc, i, 0, "segment of another log");
-	if (h.chain != rc->chain)
-		return refuse(rc, i, 0, "records are missing before it");
+	if (h.chain != rc->chain) /* never of the first one */
+		return refuse(rc, i - 1, w->segments[i - 1].bytes,
+		    "the next file follows other records");
 	return ERR_OK;
 }
 
