@@ -63,16 +63,17 @@ raftd_stop(struct raftd *rd)
 	rd->stop_by = mono_add_ms(mono_now(), HANDOVER_MS);
 }
 
-/* The voter to hand leadership to: the one whose log is longest, but `not`. */
+/* The voter to hand leadership to: the one whose log is longest, but not
+ * `except`. */
 static uint64_t
-successor(const struct raft_status *st, const struct peers *ps, uint64_t not )
+successor(const struct raft_status *st, const struct peers *ps, uint64_t except)
 {
 	const struct raft_progress_status *best = NULL;
 
 	for (uint32_t i = 0; i < st->progress_count; i++) {
 		const struct raft_progress_status *p = &st->progress[i];
 
-		if (p->id == st->id || p->id == not || p->learner ||
+		if (p->id == st->id || p->id == except || p->learner ||
 		    !peers_connected(ps, p->id))
 			continue;
 		if (best == NULL || p->match > best->match)
@@ -106,20 +107,24 @@ stop_step(struct raftd *rd, struct mono now)
 	raft_transfer_leadership(rd->raft, st.id, to);
 }
 
-/* What a leader knows of a log that was lost is wrong for good; its successor
- * begins by asking. */
+/* A leader that another one would be better: what it knows of a log that was
+ * lost is wrong for good, while its successor begins by asking; or its disk is
+ * nearly full, and nodes with space go on proposing. */
 static void
-lost_log_step(struct raftd *rd)
+give_way_step(struct raftd *rd, struct mono now)
 {
 	uint64_t lost = peers_lost_log(rd->peers), to;
+	bool full = space_pressed(rd->space, now);
 	struct raft_status st;
 
-	if (lost == 0 || raft_role(rd->raft) != RAFT_LEADER)
+	if ((lost == 0 && !full) || raft_role(rd->raft) != RAFT_LEADER)
 		return;
 	raft_status(rd->raft, &st);
-	if ((to = successor(&st, rd->peers, lost)) == RAFT_NONE)
+	if (st.transferee != RAFT_NONE ||
+	    (to = successor(&st, rd->peers, lost)) == RAFT_NONE)
 		return;
-	log_info("handing leadership over to=%" PRIu64, to);
+	log_info("handing leadership over to=%" PRIu64 " reason=%s", to,
+	    lost != 0 ? "a node has lost its log" : "disk nearly full");
 	raft_transfer_leadership(rd->raft, st.id, to);
 }
 
@@ -130,8 +135,8 @@ raftd_turn(struct raftd *rd, struct mono now)
 	ready_storage_done(rd); /* what the disk has now */
 	snapio_take(rd->snapio);
 	stop_step(rd, now);
-	lost_log_step(rd);
 	space_run(rd->space, now);
+	give_way_step(rd, now);
 	take_run(rd->take, now);
 	transfers_run(rd->transfers, now);
 	peers_report(rd->peers);

@@ -252,7 +252,11 @@ in_take(void *arg, struct link *l, uint8_t type, struct wire *w)
 		raft_msg_free(&m);
 		return ERR_MALFORMED;
 	}
-	(void)raft_step(rd->raft, &m); /* refused or stale: as if lost */
+	if (m.type == RAFT_MSG_PROP)
+		space_note_proposal(rd->space);
+	/* Refused, stale, or no place for it: as if lost. */
+	if (m.entry_count == 0 || !space_is_out(rd->space))
+		(void)raft_step(rd->raft, &m);
 	raft_msg_free(&m);
 	return ERR_OK;
 }

@@ -118,8 +118,15 @@ void store_close(struct raftd *rd);
 struct space *space_open(struct raftd *rd);
 void space_close(struct space *sp);
 void space_run(struct space *sp, struct mono now);
-/* Proposals are refused: what is left is for a clean end. */
+/* This node's proposals are refused. */
 bool space_is_low(const struct space *sp);
+/* Nothing may be added to the log: what is left is for a clean end.  Entries of
+ * other nodes are taken for lost on their way. */
+bool space_is_out(const struct space *sp);
+/* Other nodes propose although this one's disk is nearly full. */
+void space_note_proposal(struct space *sp);
+/* Have they since the last time, a while ago? */
+bool space_pressed(struct space *sp, struct mono now);
 /* Is there room for a file of so many bytes? */
 bool space_for(const struct space *sp, uint64_t bytes);
 

@@ -1,7 +1,9 @@
 /* A disk that is nearly full.  A log that cannot be written ends the process;
  * so before it comes to that, proposals are refused, and go through again by
- * themselves once there is space.  What other nodes have committed is stored
- * all the same: that is what the reserve is for. */
+ * themselves once there is space.  What other nodes propose is stored all the
+ * same, from the reserve, and a leader gives way to another node.  The last
+ * quarter of the reserve is kept: then entries of other nodes are dropped, as
+ * if lost on their way, and this node votes and answers without them. */
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -15,6 +17,8 @@
 #define LOOK_MS 1000u
 #define LOG_STEPS 16u  /* looks while the log grows by the reserve */
 #define SMALL_DISK 10u /* the reserve is at most this part of the disk */
+#define LAST_PART 4u   /* of the reserve is never used */
+#define GIVE_WAY_MS 30000u
 #define RESUME_PART 8u /* service resumes with so much more, of the reserve */
 
 struct space {
@@ -23,7 +27,9 @@ struct space {
 	struct mono look_at;
 	uint64_t looked_last; /* end of the log at the last look */
 	bool known;
-	bool low;
+	bool low, out;
+	bool pressed;
+	struct mono press_at; /* give way again not before */
 	uint64_t free, reserve;
 };
 
@@ -37,7 +43,7 @@ look(struct space *sp)
 	if (statvfs(sp->dir, &st) != 0) {
 		if (sp->known)
 			log_warn("cannot tell how full the disk is");
-		sp->known = sp->low = false;
+		sp->known = sp->low = sp->out = false;
 		return;
 	}
 	sp->known = true;
@@ -58,6 +64,11 @@ look(struct space *sp)
 			  "taken",
 		    sp->free, sp->reserve);
 	sp->low = low;
+	if (!sp->out && sp->free < sp->reserve / LAST_PART)
+		log_errorx("the disk is full: nothing is added to the log, "
+			   "make room free=%" PRIu64,
+		    sp->free);
+	sp->out = sp->free < sp->reserve / LAST_PART;
 }
 
 struct space *
@@ -98,6 +109,28 @@ bool
 space_is_low(const struct space *sp)
 {
 	return sp->low;
+}
+
+bool
+space_is_out(const struct space *sp)
+{
+	return sp->out;
+}
+
+void
+space_note_proposal(struct space *sp)
+{
+	sp->pressed |= sp->low;
+}
+
+bool
+space_pressed(struct space *sp, struct mono now)
+{
+	if (!sp->pressed || !mono_reached(sp->press_at, now))
+		return false;
+	sp->pressed = false;
+	sp->press_at = mono_add_ms(now, GIVE_WAY_MS);
+	return true;
 }
 
 /* A snapshot is what makes room, by and by: it may use half of the reserve. */
