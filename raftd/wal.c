@@ -179,7 +179,10 @@ make_room(struct wal *w, uint64_t size)
 static enum err
 put_entry(struct wal *w, const struct raft_entry *e, struct wal_position *at)
 {
-	struct bytes data = blob_bytes(e->data);
+	/* Not blob_bytes(): the count belongs to the loop's thread. */
+	struct bytes data = e->data == NULL
+				? (struct bytes){0}
+				: bytes_of(e->data->data, e->data->len);
 	enum err err;
 
 	assert(e->index > 0);
@@ -293,7 +296,7 @@ wal_write(struct wal *w, const struct wal_batch_item *items, size_t n,
 	size_t done = 0;
 	enum err e;
 
-	assert(w->segment_count > 0);
+	assert(w->cur.sequence > 0);
 	if (w->failed)
 		return ERR_IO;
 	for (size_t i = 0; i < n; i++) {
