@@ -50,6 +50,7 @@ $(SIM_O)/%.o: %.c $(SIM_O)/flags
 	objcopy $(SIM_RENAME) \
 		$(if $(filter raftd/writer.c,$<),$(SIM_RENAME_writer)) \
 		$(if $(filter raftd/ready.c,$<),$(SIM_RENAME_ready)) \
+		$(if $(filter raftd/snap_take.c,$<),$(SIM_RENAME_ready)) \
 		$(if $(filter raftd/store.c,$<),$(SIM_RENAME_store)) \
 		$(if $(filter kvd/engine_memory.c,$<),--redefine-sym engine_memory=real_engine_memory) \
 		$(if $(filter kvd/main.c,$<),--redefine-sym main=kvd_main --rename-section .bss=sim_image) \
