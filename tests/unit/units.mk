@@ -65,6 +65,7 @@ UNIT_wal_crash := $(UNIT_wal)
 UNIT_wal_mark := $(UNIT_wal)
 UNIT_LIBS_wal_mark := -lxxhash
 UNIT_LIBS_wal_crash := -lxxhash
+UNIT_snapio := raftd/snapio.c base/loop.c base/mono.c base/mem.c base/log.c
 UNIT_snapfile := raftd/snapfile.c $(UNIT_wal)
 UNIT_LIBS_snapfile := -lxxhash
 UNIT_rlog := raftd/rlog.c $(UNIT_wal)
