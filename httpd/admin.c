@@ -36,6 +36,17 @@ method_matches(const char *route, const char *method)
 		   strcmp(method, MHD_HTTP_METHOD_HEAD) == 0);
 }
 
+/* The methods of a path, as Allow lists them. */
+static const char *
+allowed(const char *path)
+{
+	for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++)
+		if (strcmp(routes[i].path, path) == 0 &&
+		    strcmp(routes[i].method, MHD_HTTP_METHOD_GET) == 0)
+			return "GET, HEAD";
+	return MHD_HTTP_METHOD_POST;
+}
+
 static void
 admin_check(struct request *rq, const char *method)
 {
@@ -56,8 +67,9 @@ admin_check(struct request *rq, const char *method)
 		    "this is the admin port; keys are on the data port");
 		return;
 	}
-	r = response_problem(ERR_METHOD, "this path can only be read");
-	response_field(r, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
+	r = response_problem(
+	    ERR_METHOD, "Allow says which methods this path has");
+	response_field(r, MHD_HTTP_HEADER_ALLOW, allowed(rq->uri.path));
 	request_answer(rq, (unsigned)err_http(ERR_METHOD), r);
 }
 
@@ -182,5 +194,34 @@ static void
 admin_status(struct request *rq)
 {
 	status_add(request_httpd(rq)->status, &rq->status, mono_now());
+	request_wait(rq);
+}
+
+/* --- orders --- */
+
+static void
+answer_snapshot(struct request *rq, enum err code, uint64_t index)
+{
+	if (code == ERR_OK)
+		answer_json(rq, MHD_HTTP_OK,
+		    json_pack("{s:I}", "index", (json_int_t)index),
+		    "application/json");
+	else if (code == ERR_TIMEOUT)
+		request_problem(rq, code,
+		    "the snapshot is still being taken; raft.snapshot of "
+		    "/v1/status tells when it is there");
+	else
+		request_problem(rq, code, NULL);
+}
+
+static void
+admin_snapshot(struct request *rq)
+{
+	rq->ordered = answer_snapshot;
+	if (!control_add(request_httpd(rq)->control, &rq->control,
+		MSG_ORDER_SNAPSHOT, mono_now())) {
+		request_problem(rq, ERR_UNAVAILABLE, NULL);
+		return;
+	}
 	request_wait(rq);
 }

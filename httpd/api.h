@@ -37,6 +37,8 @@
 	X(GET, "/health", admin_health, "200 or 503: the same in one word")    \
 	X(GET, "/version", admin_version, "200")                               \
 	X(GET, "/v1/status", admin_status,                                     \
-	    "200: counters of raftd and kvd; waits for neither")
+	    "200: counters of raftd and kvd; waits for neither")               \
+	X(POST, "/v1/snapshot", admin_snapshot,                                \
+	    "200: a snapshot is taken, {\"index\":N}; 503 504 507")
 
 #endif

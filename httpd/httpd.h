@@ -7,6 +7,8 @@
 #include <stdint.h>
 
 #include "base/loop.h"
+#include "httpd/checker.h"
+#include "httpd/control.h"
 #include "httpd/leave.h"
 #include "httpd/pending.h"
 #include "httpd/server.h"
@@ -18,6 +20,7 @@ struct httpd {
 	uint64_t value_bytes_max;
 	uint64_t timeout_ms;
 	uint64_t connections_max;
+	uint64_t check_ms; /* 0: never */
 
 	uint64_t epoch;   /* of this process start */
 	uint64_t node;    /* from raftd; 0: not known yet */
@@ -30,6 +33,8 @@ struct httpd {
 	struct link *kvd;   /* replyC */
 	struct pending *pending;
 	struct status *status;
+	struct control *control;
+	struct checker checker;
 	struct leave *leave;
 	struct server *data;
 	struct server *admin;

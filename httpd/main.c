@@ -54,6 +54,8 @@ read_arguments(struct httpd *h, struct arguments *a, int argc, char *argv[])
 		"longest wait for an answer, milliseconds"},
 	    {"max-connections", OPT_U64, &h->connections_max, 1, 65536, "N",
 		"connections at a time on the data port"},
+	    {"check-interval-ms", OPT_U64, &h->check_ms, 0, 86400000, "MS",
+		"between comparisons of state hashes through the log; 0: none"},
 	    {"log-level", OPT_STRING, &a->log_level, 0, 0, "LEVEL",
 		"debug, info, warn or error"},
 	    {.name = NULL}};
@@ -138,6 +140,8 @@ httpd_init(struct httpd *h, int argc, char *argv[])
 	h->pending = pending_open(
 	    h->epoch, h->timeout_ms, h->raftd, h->kvd, request_on_answer);
 	h->status = status_open(h->raftd, h->kvd, request_on_status);
+	h->control = control_open(h->raftd, request_on_control);
+	checker_init(&h->checker, h->check_ms, h->kvd, h->pending);
 	h->leave = leave_open(h->loop, request_on_leave);
 	daemon_ready();
 	return EX_OK;
@@ -149,6 +153,8 @@ next_turn(const struct httpd *h)
 	struct mono next = pending_next(h->pending);
 
 	next = mono_earlier(next, status_next(h->status));
+	next = mono_earlier(next, control_next(h->control));
+	next = mono_earlier(next, checker_next(&h->checker));
 	next = mono_earlier(next, leave_next(h->leave));
 	next = mono_earlier(next, server_next(h->data));
 	return mono_earlier(next, server_next(h->admin));
@@ -164,6 +170,8 @@ httpd_turn(struct httpd *h, struct mono limit)
 	links_take(h->links); /* replies, refusals, status */
 	pending_expire(h->pending, now);
 	status_run(h->status, now);
+	control_run(h->control, now);
+	checker_run(&h->checker, now);
 	leave_run(h->leave, now);
 	server_run(h->data, now); /* answers out, requests in */
 	server_run(h->admin, now);
@@ -186,6 +194,7 @@ httpd_drain(struct httpd *h)
 	while (pending_count(h->pending) > 0 && !mono_reached(limit, now))
 		now = httpd_turn(h, limit);
 	pending_stop(h->pending);
+	control_stop(h->control);
 	limit = mono_add_ms(now, FLUSH_MS);
 	while (h->requests > 0 && !mono_reached(limit, now))
 		now = httpd_turn(h, limit);
@@ -198,6 +207,7 @@ httpd_fini(struct httpd *h)
 	server_close(h->admin);
 	pending_close(h->pending);
 	status_close(h->status);
+	control_close(h->control);
 	leave_close(h->leave);
 	links_close(h->links, 0);
 	loop_close(h->loop);
@@ -209,7 +219,8 @@ main(int argc, char *argv[])
 {
 	static struct httpd h = {.value_bytes_max = VALUE_BYTES_MAX,
 	    .timeout_ms = 5000,
-	    .connections_max = 4096};
+	    .connections_max = 4096,
+	    .check_ms = 60000};
 	int rc;
 
 	if ((rc = httpd_init(&h, argc, argv)) != EX_OK)

@@ -185,7 +185,8 @@ static void
 finish(struct pending *p, struct waiter *w, const struct answer *a)
 {
 	remove_waiter(p, w);
-	p->answer(w, a);
+	if (!w->silent)
+		p->answer(w, a);
 }
 
 /* --- deadlines --- */

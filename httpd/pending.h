@@ -45,6 +45,7 @@ struct waiter {
 	enum way way;
 	enum patience patience;
 	bool probe;                /* WAY_READ without a key */
+	bool silent;               /* nobody is told what became of it */
 	struct cmd cmd;            /* WAY_WRITE; bytes belong to the request */
 	struct msg_read_item item; /* reads; likewise */
 

@@ -118,6 +118,7 @@ forget(struct request *rq)
 {
 	pending_forget(request_httpd(rq)->pending, &rq->waiter);
 	status_forget(request_httpd(rq)->status, &rq->status);
+	control_forget(request_httpd(rq)->control, &rq->control);
 }
 
 void
@@ -140,6 +141,15 @@ request_on_status(struct status_waiter *w, struct bytes json)
 	else
 		request_answer(
 		    rq, MHD_HTTP_OK, response_text(json, "application/json"));
+}
+
+void
+request_on_control(struct control_waiter *w, enum err code, uint64_t index)
+{
+	struct request *rq =
+	    (struct request *)((char *)w - offsetof(struct request, control));
+
+	rq->ordered(rq, code, index);
 }
 
 void

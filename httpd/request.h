@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "httpd/control.h"
 #include "httpd/etag.h"
 #include "httpd/leave.h"
 #include "httpd/pending.h"
@@ -41,10 +42,13 @@ enum request_state {
 struct request;
 typedef void request_fn(struct request *rq);
 typedef void request_answer_fn(struct request *rq, const struct answer *a);
+typedef void request_order_fn(
+    struct request *rq, enum err code, uint64_t index);
 
 struct request {
 	struct waiter waiter;
 	struct status_waiter status;
+	struct control_waiter control;
 	struct leaver leaver;
 
 	struct server *server;
@@ -56,6 +60,7 @@ struct request {
 
 	request_fn *handle; /* for the complete request; set by port.check */
 	request_answer_fn *answered; /* set by handle before it waits */
+	request_order_fn *ordered;   /* the same, for an order */
 	bool wants_body;  /* set by port.check; else a body is read over */
 	bool head;        /* HEAD: no body in the answer */
 	struct uri uri;   /* into target */
@@ -80,9 +85,12 @@ void request_problem(struct request *rq, enum err code, const char *detail);
 /* The request is on its way: suspended until request_answer(). */
 void request_wait(struct request *rq);
 
-/* pending_answer_fn, status_answer_fn, leave_fn: what a request waited for. */
+/* pending_answer_fn, status_answer_fn, control_answer_fn, leave_fn: what a
+ * request waited for. */
 void request_on_answer(struct waiter *w, const struct answer *a);
 void request_on_status(struct status_waiter *w, struct bytes json);
+void request_on_control(
+    struct control_waiter *w, enum err code, uint64_t index);
 void request_on_leave(struct leaver *v);
 
 /* libmicrohttpd's callbacks; arg is the struct server. */

@@ -60,9 +60,11 @@ raftd_up(void *arg, struct link *l, const struct msg_hello *theirs)
 static void
 raftd_down(void *arg, struct link *l)
 {
-	(void)arg;
+	struct httpd *h = arg;
+
 	(void)l;
 	log_warnx("raftd disconnected, requests wait for it");
+	control_raftd_down(h->control);
 }
 
 static enum err
@@ -88,6 +90,8 @@ raftd_take(void *arg, struct link *l, uint8_t type, struct wire *body)
 		return pending_refuse(h->pending, body, mono_now());
 	if (type == MSG_RAFT_STATUS)
 		return take_raft_status(h, body);
+	if (type == MSG_CONTROLLED)
+		return control_take(h->control, body);
 	return ERR_MALFORMED;
 }
 
@@ -126,6 +130,17 @@ kvd_down(void *arg, struct link *l)
 }
 
 static enum err
+take_kv_status(struct httpd *h, struct wire *body)
+{
+	struct msg_kv_status m;
+	enum err rc = status_take_kv(h->status, body, &m);
+
+	if (rc == ERR_OK)
+		checker_take(&h->checker, h->node, &m, mono_now());
+	return rc;
+}
+
+static enum err
 kvd_take(void *arg, struct link *l, uint8_t type, struct wire *body)
 {
 	struct httpd *h = arg;
@@ -134,7 +149,7 @@ kvd_take(void *arg, struct link *l, uint8_t type, struct wire *body)
 	if (type == MSG_REPLY)
 		return pending_reply(h->pending, body, mono_now());
 	if (type == MSG_KV_STATUS)
-		return status_take_kv(h->status, body);
+		return take_kv_status(h, body);
 	return ERR_MALFORMED;
 }
 

@@ -138,11 +138,12 @@ kv_json(const struct status *st, bool connected)
 	char hash[HASH128_HEX_BYTES];
 
 	hash128_hex(kv->hash, hash);
-	return json_pack("{s:b,s:s,s:I,s:I,s:I,s:I,s:I,s:s}", "connected",
-	    connected, "engine", kv->engine, "applied", (json_int_t)kv->applied,
-	    "durable", (json_int_t)kv->durable, "revision",
-	    (json_int_t)kv->revision, "keys", (json_int_t)kv->keys, "bytes",
-	    (json_int_t)kv->bytes, "hash", hash);
+	return json_pack("{s:b,s:s,s:I,s:I,s:I,s:I,s:I,s:s,s:b,s:I}",
+	    "connected", connected, "engine", kv->engine, "applied",
+	    (json_int_t)kv->applied, "durable", (json_int_t)kv->durable,
+	    "revision", (json_int_t)kv->revision, "keys", (json_int_t)kv->keys,
+	    "bytes", (json_int_t)kv->bytes, "hash", hash, "diverged",
+	    kv->diverged, "diverged_index", (json_int_t)kv->diverged_index);
 }
 
 static json_t *
@@ -150,9 +151,10 @@ raft_json(const struct status *st)
 {
 	const struct msg_raft_status *r = &st->raft;
 
-	return json_pack("{s:I,s:I,s:I,s:I}", "first", (json_int_t)r->first,
+	return json_pack("{s:I,s:I,s:I,s:I,s:I}", "first", (json_int_t)r->first,
 	    "last", (json_int_t)r->last, "commit", (json_int_t)r->commit,
-	    "applied", (json_int_t)r->applied);
+	    "applied", (json_int_t)r->applied, "snapshot",
+	    (json_int_t)r->snapshot);
 }
 
 /* NULL: a text in it is not UTF-8.  To be freed with free(). */
@@ -246,13 +248,13 @@ status_take_raft(
 }
 
 enum err
-status_take_kv(struct status *st, struct wire *body)
+status_take_kv(struct status *st, struct wire *body, struct msg_kv_status *said)
 {
 	struct msg_kv_status m;
 
 	if (msg_kv_status_wire(body, &m) != ERR_OK)
 		return ERR_MALFORMED;
-	st->kv = m;
+	st->kv = *said = m;
 	if (m.token > st->kv_token && m.token <= st->token)
 		st->kv_token = m.token;
 	return ERR_OK;

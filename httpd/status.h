@@ -38,10 +38,12 @@ void status_forget(struct status *st, struct status_waiter *w);
 void status_run(struct status *st, struct mono now);
 struct mono status_next(const struct status *st);
 
-/* Messages.  *said: without the peers; written only on success. */
+/* Messages.  *said: without the peers, or all of kvd's; written only on
+ * success. */
 enum err status_take_raft(
     struct status *st, struct wire *body, struct msg_raft_status *said);
-enum err status_take_kv(struct status *st, struct wire *body);
+enum err status_take_kv(
+    struct status *st, struct wire *body, struct msg_kv_status *said);
 /* A HELLO says a little already. */
 void status_raftd_up(struct status *st, const struct msg_hello *theirs);
 void status_kvd_up(struct status *st, const struct msg_hello *theirs);

@@ -55,8 +55,8 @@ find_key(
 		return rc;
 	wire_decode(&w, record);
 	if (key_record_wire(&w, &found->was) != ERR_OK) {
-		log_errorx("store is damaged; remove the directory, it is "
-			   "rebuilt from raftd dir=%s record=key bytes=%zu",
+		log_errorx("store is damaged; kvd --rebuild makes it anew "
+			   "from raftd dir=%s record=key bytes=%zu",
 		    k->store.dir, record.len);
 		return ERR_CORRUPT;
 	}
@@ -82,6 +82,12 @@ condition_holds(const struct cmd *cmd, const struct found *found)
 	return false; /* cmd_wire lets no other number through */
 }
 
+static struct hash128
+hash_of(const struct found *found)
+{
+	return found->exists ? found->hash : (struct hash128){0, 0};
+}
+
 /* Take the key's old record out of the counters. */
 static void
 uncount_key(struct state *s, struct bytes key, const struct found *found)
@@ -99,6 +105,7 @@ apply_put(struct kvd *k, const struct cmd *cmd, struct bytes name,
 {
 	struct state *s = &k->store.state;
 	const uint64_t revision = s->revision + 1;
+	struct hash128 hash;
 	struct key_record record = {
 	    .create_revision =
 		found->exists ? found->was.create_revision : revision,
@@ -115,9 +122,10 @@ apply_put(struct kvd *k, const struct cmd *cmd, struct bytes name,
 	s->revision = revision;
 	s->keys++;
 	s->bytes += cmd->key.len + cmd->value.len;
-	s->hash =
-	    hash128_add(s->hash, key_record_hash(cmd->key,
-				     buf_bytes(&k->scratch), &k->hash_scratch));
+	hash =
+	    key_record_hash(cmd->key, buf_bytes(&k->scratch), &k->hash_scratch);
+	s->hash = hash128_add(s->hash, hash);
+	check_changed(k->check, name, hash_of(found), hash);
 	store_put(&k->store, name, buf_bytes(&k->scratch));
 	result->code = found->exists ? ERR_REPLACED : ERR_CREATED;
 	result->revision = revision;
@@ -133,20 +141,36 @@ apply_delete(struct kvd *k, const struct cmd *cmd, struct bytes name,
 	if (found->exists) {
 		s->revision++;
 		uncount_key(s, cmd->key, found);
+		check_changed(
+		    k->check, name, found->hash, (struct hash128){0, 0});
 		store_remove(&k->store, name);
 		result->code = ERR_DELETED;
 	}
 	result->revision = s->revision;
 }
 
+/* Changes nothing; what is found is no part of the result. */
+static void
+apply_check(struct kvd *k, const struct cmd *cmd, struct result_item *result)
+{
+	check_compare(k->check, &k->store.state, &cmd->check);
+	result->code = ERR_OK;
+	result->revision = k->store.state.revision;
+}
+
 static enum err
 apply_cmd(struct kvd *k, const struct cmd *cmd, struct result_item *result)
 {
 	struct record_name name_data;
-	const struct bytes name = record_name_key(&name_data, cmd->key);
+	struct bytes name;
 	struct found found;
 	enum err rc;
 
+	if (cmd->op == CMD_CHECK) {
+		apply_check(k, cmd, result);
+		return ERR_OK;
+	}
+	name = record_name_key(&name_data, cmd->key);
 	if ((rc = find_key(k, cmd->key, name, &found)) != ERR_OK)
 		return rc;
 	if (!condition_holds(cmd, &found)) {
@@ -160,6 +184,8 @@ apply_cmd(struct kvd *k, const struct cmd *cmd, struct result_item *result)
 		break;
 	case CMD_DELETE:
 		apply_delete(k, cmd, name, &found, result);
+		break;
+	case CMD_CHECK: /* see above */
 		break;
 	}
 	return ERR_OK;
@@ -235,12 +261,10 @@ apply_batch(struct kvd *k, struct bytes data)
 }
 
 static enum err
-apply_entry(struct kvd *k, const struct msg_commit_item *entry)
+apply_data(struct kvd *k, const struct msg_commit_item *entry)
 {
-	struct state *s = &k->store.state;
+	const struct state *s = &k->store.state;
 
-	s->applied++;
-	s->term = entry->term;
 	if (entry->type != ENTRY_NORMAL || entry->data.len == 0)
 		return ERR_OK;
 	if (!batch_is_valid(entry->data)) {
@@ -250,6 +274,19 @@ apply_entry(struct kvd *k, const struct msg_commit_item *entry)
 		return ERR_OK;
 	}
 	return apply_batch(k, entry->data);
+}
+
+static enum err
+apply_entry(struct kvd *k, const struct msg_commit_item *entry)
+{
+	struct state *s = &k->store.state;
+	enum err rc;
+
+	s->applied++;
+	s->term = entry->term;
+	rc = apply_data(k, entry);
+	check_applied(k->check, s);
+	return rc;
 }
 
 /* --- the turn --- */

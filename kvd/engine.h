@@ -50,10 +50,10 @@ struct engine_ops {
 	 * ERR_NOT_FOUND. */
 	enum err (*get)(
 	    struct engine *e, struct bytes name, struct bytes *record);
-	/* A frozen view of the names that start with prefix, in order of
-	 * memcmp, from the first one not before `from`; writes go on
-	 * meanwhile.  next gives ERR_NOT_FOUND at the end; what it gives is
-	 * borrowed until the next call with this iterator. */
+	/* A frozen view of the names that start with prefix (all, if it is
+	 * empty), in order of memcmp, from the first one not before `from`;
+	 * writes go on meanwhile.  next gives ERR_NOT_FOUND at the end; what it
+	 * gives is borrowed until the next call with this iterator. */
 	enum err (*scan)(struct engine *e, struct bytes prefix,
 	    struct bytes from, struct engine_iter **ip);
 	enum err (*scan_next)(
@@ -65,6 +65,16 @@ struct engine_ops {
 
 extern const struct engine_ops engine_memory, engine_lmdb, engine_leveldb;
 
+/* Sizes, set before the first store is opened. */
+struct engine_sizes {
+	uint64_t lmdb_map_bytes;      /* most that a store holds; 0: no limit */
+	uint64_t leveldb_cache_bytes; /* of blocks that were read */
+	uint64_t leveldb_write_buffer_bytes; /* up to two are in memory */
+};
+extern struct engine_sizes engine_sizes;
+
+/* The i-th of them, or NULL. */
+const struct engine_ops *engine_at(size_t i);
 /* By name, or NULL. */
 const struct engine_ops *engine_find(const char *name);
 /* "memory, lmdb, leveldb", for messages. */

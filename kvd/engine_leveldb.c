@@ -28,8 +28,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-/* Smaller ones make writers stall; up to two are in memory. */
-#define WRITE_BUFFER_BYTES ((size_t)32 << 20)
 #define TABLE_BYTES_MAX ((size_t)8 << 20)
 #define OPEN_FILES_MAX 512
 #define BLOOM_BITS_PER_NAME 10
@@ -38,6 +36,7 @@ struct engine {
 	leveldb_t *db;
 	leveldb_options_t *options;
 	leveldb_filterpolicy_t *bloom;
+	leveldb_cache_t *cache;
 	leveldb_readoptions_t *get_options;
 	leveldb_readoptions_t *scan_options;
 	leveldb_writeoptions_t *write_options;
@@ -80,13 +79,14 @@ leveldb_engine_close(struct engine *e)
 	leveldb_readoptions_destroy(e->get_options);
 	leveldb_options_destroy(e->options);
 	leveldb_filterpolicy_destroy(e->bloom); /* after the database */
+	leveldb_cache_destroy(e->cache);
 	leveldb_free(e->record);
 	mem_free(e->dir);
 	mem_free(e);
 }
 
 static leveldb_options_t *
-options_new(leveldb_filterpolicy_t *bloom)
+options_new(leveldb_filterpolicy_t *bloom, leveldb_cache_t *cache)
 {
 	leveldb_options_t *o = leveldb_options_create();
 
@@ -94,7 +94,9 @@ options_new(leveldb_filterpolicy_t *bloom)
 	/* Without it damaged log records are skipped in silence. */
 	leveldb_options_set_paranoid_checks(o, 1);
 	leveldb_options_set_compression(o, leveldb_no_compression);
-	leveldb_options_set_write_buffer_size(o, WRITE_BUFFER_BYTES);
+	leveldb_options_set_write_buffer_size(
+	    o, (size_t)engine_sizes.leveldb_write_buffer_bytes);
+	leveldb_options_set_cache(o, cache);
 	leveldb_options_set_max_file_size(o, TABLE_BYTES_MAX);
 	leveldb_options_set_max_open_files(o, OPEN_FILES_MAX);
 	leveldb_options_set_filter_policy(o, bloom);
@@ -109,7 +111,9 @@ leveldb_engine_open(struct engine **ep, const char *dir)
 
 	e->dir = mem_strdup(dir);
 	e->bloom = leveldb_filterpolicy_create_bloom(BLOOM_BITS_PER_NAME);
-	e->options = options_new(e->bloom);
+	e->cache =
+	    leveldb_cache_create_lru((size_t)engine_sizes.leveldb_cache_bytes);
+	e->options = options_new(e->bloom, e->cache);
 	e->get_options = leveldb_readoptions_create();
 	leveldb_readoptions_set_verify_checksums(e->get_options, 1);
 	e->scan_options = leveldb_readoptions_create();

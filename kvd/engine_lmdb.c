@@ -20,6 +20,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/mono.h"
 
 #define MAP_BYTES_MAX ((size_t)1 << 40)
 #define MAP_BYTES_MIN ((size_t)64 << 20)
@@ -30,7 +31,8 @@ struct engine {
 	MDB_dbi dbi;
 	/* For get: reset while a write runs, so that it pins no old pages. */
 	MDB_txn *reader;
-	bool reading; /* reader is renewed */
+	bool reading;             /* reader is renewed */
+	struct mono reader_check; /* the next one; of the syncing thread */
 };
 
 struct engine_iter {
@@ -68,6 +70,10 @@ bytes_of_val(MDB_val v)
 	return (struct bytes){.data = v.mv_data, .len = v.mv_size};
 }
 
+/* Slots of readers that were killed (a tool that looked at the file) pin
+ * pages, and the file grows. */
+#define READER_CHECK_MS 5000u
+
 /* Half of the addresses that this process may have, at most MAP_BYTES_MAX. */
 static size_t
 map_bytes_wanted(void)
@@ -75,6 +81,9 @@ map_bytes_wanted(void)
 	struct rlimit limit;
 	size_t bytes = MAP_BYTES_MAX;
 
+	if (engine_sizes.lmdb_map_bytes > 0 &&
+	    engine_sizes.lmdb_map_bytes < bytes)
+		bytes = (size_t)engine_sizes.lmdb_map_bytes;
 	if (getrlimit(RLIMIT_AS, &limit) == 0 &&
 	    limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur / 2 < bytes)
 		bytes = (size_t)limit.rlim_cur / 2;
@@ -110,7 +119,8 @@ env_open(MDB_env **envp, const char *dir)
 		map_bytes -= map_bytes % MAP_BYTES_STEP;
 		rc = env_open_sized(envp, dir, map_bytes);
 	}
-	if (rc == 0 && map_bytes < MAP_BYTES_MAX)
+	if (rc == 0 && map_bytes < MAP_BYTES_MAX &&
+	    engine_sizes.lmdb_map_bytes == 0)
 		log_warnx("address space is limited, so is the store "
 			  "bytes_max=%zu",
 		    map_bytes);
@@ -167,25 +177,58 @@ lmdb_open(struct engine **ep, const char *dir)
 	return ERR_OK;
 }
 
+/* The last name of the store, copied; len 0: there is none. */
+static int
+find_last(struct engine *e, MDB_txn *txn, uint8_t *last, size_t *len)
+{
+	MDB_cursor *cursor;
+	MDB_val key, val;
+	int rc = mdb_cursor_open(txn, e->dbi, &cursor);
+
+	if (rc != 0)
+		return rc;
+	*len = 0;
+	rc = mdb_cursor_get(cursor, &key, &val, MDB_LAST);
+	if (rc == 0) {
+		assert(key.mv_size <= ENGINE_NAME_BYTES_MAX);
+		memcpy(last, key.mv_data, key.mv_size);
+		*len = key.mv_size;
+	}
+	mdb_cursor_close(cursor);
+	return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+/* What comes in order, as a whole state does, is appended: full pages instead
+ * of half full ones, and without looking for the place. */
 static int
 put_all(
     struct engine *e, MDB_txn *txn, const struct engine_write *writes, size_t n)
 {
-	for (size_t i = 0; i < n; i++) {
-		MDB_val name = val_of(writes[i].name);
-		MDB_val record = val_of(writes[i].record);
-		int rc;
+	uint8_t last[ENGINE_NAME_BYTES_MAX];
+	size_t last_len;
+	int rc = find_last(e, txn, last, &last_len);
 
-		assert(writes[i].name.len > 0);
-		assert(writes[i].name.len <= ENGINE_NAME_BYTES_MAX);
-		if (writes[i].remove)
-			rc = mdb_del(txn, e->dbi, &name, NULL);
-		else
-			rc = mdb_put(txn, e->dbi, &name, &record, 0);
-		if (rc != 0 && rc != MDB_NOTFOUND)
-			return rc;
+	for (size_t i = 0; i < n && rc == 0; i++) {
+		const struct bytes name = writes[i].name;
+		const bool append =
+		    bytes_compare(name, bytes_of(last, last_len)) > 0;
+		MDB_val key = val_of(name), val = val_of(writes[i].record);
+
+		assert(name.len > 0);
+		assert(name.len <= ENGINE_NAME_BYTES_MAX);
+		if (writes[i].remove) {
+			rc = mdb_del(txn, e->dbi, &key, NULL);
+			if (rc == MDB_NOTFOUND)
+				rc = 0;
+			continue;
+		}
+		rc = mdb_put(txn, e->dbi, &key, &val, append ? MDB_APPEND : 0);
+		if (append) {
+			memcpy(last, name.data, name.len);
+			last_len = name.len;
+		}
 	}
-	return 0;
+	return rc;
 }
 
 static enum err
@@ -211,8 +254,14 @@ lmdb_write(struct engine *e, const struct engine_write *writes, size_t n)
 static enum err
 lmdb_sync(struct engine *e)
 {
-	const int rc = mdb_env_sync(e->env, 1);
+	int dead, rc;
 
+	if (mono_reached(e->reader_check, mono_now())) {
+		e->reader_check = mono_add_ms(mono_now(), READER_CHECK_MS);
+		if ((rc = mdb_reader_check(e->env, &dead)) != 0)
+			return fail("reader_check", rc);
+	}
+	rc = mdb_env_sync(e->env, 1);
 	return rc == 0 ? ERR_OK : fail("env_sync", rc);
 }
 

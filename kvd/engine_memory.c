@@ -6,6 +6,10 @@
  * copies the node, whose children then have one more reference and are copied
  * in their turn.  So a frozen view is the root and one more reference.
  *
+ * Beside a name and its record, a key costs 60 to 70 bytes of the process's
+ * memory, all in all: measured as resident bytes with 1,000,000 keys, put in
+ * random order (68) and in ascending order, as a whole state comes (62).
+ *
  * Names and records are blobs of their own.  An inner node's item holds a name
  * that is not after any name below it and after all names of the item to its
  * left; the first item's name counts as smaller than everything. */
@@ -98,6 +102,13 @@ node_child_at(const struct node *n, struct bytes name)
 	return node_find(n, 1, name, true) - 1;
 }
 
+/* Is name behind all items of n? */
+static bool
+is_after(const struct node *n, struct bytes name)
+{
+	return node_find(n, 0, name, true) == n->count;
+}
+
 /* The leaf's item of that name, or NULL. */
 static const struct item *
 leaf_item(const struct node *n, struct bytes name, uint32_t *at)
@@ -179,15 +190,16 @@ node_take_out(struct node *n, uint32_t at)
 	    (n->count - at) * sizeof n->items[0]);
 }
 
-/* Split the full child at `at`; all three nodes are ours alone. */
+/* Split the full child at `at`; all three nodes are ours alone.  right_count:
+ * items that move to the new node. */
 static void
-node_split_child(struct node *n, uint32_t at)
+node_split_child(struct node *n, uint32_t at, uint32_t right_count)
 {
 	struct node *left = n->items[at].u.child;
 	struct node *right = node_new(left->leaf);
 	struct item item;
 
-	right->count = left->count / 2;
+	right->count = right_count;
 	left->count -= right->count;
 	memcpy(right->items, &left->items[left->count],
 	    right->count * sizeof right->items[0]);
@@ -197,11 +209,13 @@ node_split_child(struct node *n, uint32_t at)
 	node_insert(n, at + 1, item);
 }
 
-/* The leaf that name belongs to, with room for one more item, ours alone. */
+/* The leaf that name belongs to, with room for one more item, ours alone.
+ * Names that come in ascending order leave full nodes behind. */
 static struct node *
 leaf_for_put(struct engine *e, struct bytes name)
 {
 	struct node *n = node_own(&e->root);
+	bool last = true; /* there is nothing to the right of n */
 
 	if (n->count == NODE_ITEMS_MAX) {
 		struct node *top = node_new(false);
@@ -217,10 +231,14 @@ leaf_for_put(struct engine *e, struct bytes name)
 		uint32_t at = node_child_at(n, name);
 		struct node *child = node_own(&n->items[at].u.child);
 
+		last = last && at + 1 == n->count;
 		if (child->count == NODE_ITEMS_MAX) {
-			node_split_child(n, at);
+			node_split_child(n, at,
+			    last && is_after(child, name) ? 1
+							  : NODE_ITEMS_MAX / 2);
 			at = node_child_at(n, name);
 			child = n->items[at].u.child;
+			last = last && at + 1 == n->count;
 		}
 		n = child;
 	}

@@ -11,10 +11,17 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/loop.h"
+#include "base/mono.h"
+#include "kvd/check.h"
+#include "kvd/load.h"
 #include "kvd/session.h"
+#include "kvd/snapshot.h"
 #include "kvd/store.h"
 #include "proto/link.h"
 #include "proto/msg.h"
+
+struct syncer;
 
 /* A turn's run is written in between when it has grown beyond this, so that
  * what is staged stays bounded; the same for questions. */
@@ -22,8 +29,12 @@
 #define KVD_QUESTION_BYTES_SOFT ((size_t)1 << 20)
 
 struct kvd {
+	const char *kv_dir; /* DATA/kv; locked */
 	struct store store;
 	struct sessions *sessions;
+	struct loop *loop;     /* NULL in tests: nothing is synced */
+	struct syncer *syncer; /* of store; or NULL */
+	struct check *check;
 
 	struct link *raftd;   /* dialed; up or not */
 	struct link *httpd;   /* the current one, up, or NULL */
@@ -32,6 +43,13 @@ struct kvd {
 	struct buf replies;   /* struct reply_due and its items, packed */
 	struct buf questions; /* struct question and its body, packed */
 	uint64_t durable;     /* index that survives a power cut */
+
+	struct snapshot snapshot; /* on its way to raftd */
+	struct load *load;        /* on its way from raftd, or NULL: */
+	struct msg_snap_head load_head;
+	uint32_t load_number; /* of the next chunk */
+	struct mono load_began, load_told;
+	struct mono load_not_before; /* see loading_must_wait() */
 
 	struct result_item items[BATCH_COMMANDS_MAX]; /* of one batch */
 	struct buf scratch;                           /* a key's new record */

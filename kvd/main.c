@@ -2,9 +2,11 @@
  *
  * Role: applies what raftd says is committed to a storage engine, and answers
  *     httpd from it.
- * Reads: DATA/kv/ENGINE, which it owns; commits and reads from raftd; stale
- *     reads and questions from httpd.
- * Writes: DATA/kv/ENGINE; replies to httpd; its progress to raftd.
+ * Reads: DATA/kv/ENGINE, which it owns; commits, reads and whole states from
+ *     raftd; stale reads and questions from httpd.  At start, what other
+ *     engines' directories in DATA/kv have.
+ * Writes: DATA/kv/ENGINE; replies to httpd; its progress and, when asked, its
+ *     state to raftd.
  * Trusts: the kernel, processes of its own user that speak through the run
  *     directory (checked: user id, shape of every message); no network.
  * Exit codes: 0 stopped by a signal; 64 wrong call; 69 its socket cannot be
@@ -24,11 +26,17 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/mem.h"
+#include "kvd/adopt.h"
+#include "kvd/dirs.h"
 #include "kvd/kvd.h"
 #include "kvd/sync.h"
 
-#define PATH_BYTES_MAX 4096u
+/* Of what DATA/kv/ENGINE.load and a socket's URL are made. */
+#define PATH_BYTES_MAX (DIRS_PATH_BYTES - 64u)
 #define STOP_FLUSH_MS 100u
+#define SIZE_BYTES_MAX (UINT64_C(1) << 50)
+#define CHECK_MS 60000u
+#define CHECK_MS_MAX 86400000u /* a day */
 
 /* What only main.c deals with. */
 struct process {
@@ -36,16 +44,18 @@ struct process {
 	uint64_t epoch;
 	struct loop *loop;
 	struct links *links;
-	struct syncer *syncer;
+	struct adopt adopt;
 	int lock_fd;
 	struct msg_applied sent; /* what raftd knows of our progress */
-	char dir[PATH_BYTES_MAX];
+	char kv_dir[PATH_BYTES_MAX];
 	char run_dir[PATH_BYTES_MAX];
 
 	const char *data_dir_option;
 	const char *run_dir_option;
 	const char *engine_option;
 	const char *level_option;
+	bool rebuild_option;
+	uint64_t check_ms_option;
 	const struct engine_ops *engine;
 };
 
@@ -86,16 +96,17 @@ refuse_raftd(struct process *p, const struct msg_hello *theirs)
 	if (s->cluster == theirs->cluster && s->node == theirs->node)
 		log_errorx("the store was fed by another raft directory than "
 			   "the one that is there now; restore that one, or "
-			   "remove %s, it is rebuilt from raftd "
+			   "start kvd with --rebuild dir=%s "
 			   "store=%016" PRIx64 " raftd=%016" PRIx64,
-		    p->dir, s->incarnation, theirs->incarnation);
+		    p->kvd.store.dir, s->incarnation, theirs->incarnation);
 	else
 		log_errorx("the store belongs to another cluster or node; "
 			   "start kvd with the right --data-dir, or remove %s, "
 			   "it is rebuilt from raftd store_cluster=%016" PRIx64
 			   " store_node=%" PRIu64 " raftd_cluster=%016" PRIx64
 			   " raftd_node=%" PRIu64,
-		    p->dir, s->cluster, s->node, theirs->cluster, theirs->node);
+		    p->kvd.store.dir, s->cluster, s->node, theirs->cluster,
+		    theirs->node);
 	p->kvd.exit_code = EX_CONFIG;
 	p->kvd.quit = true;
 	return ERR_FOREIGN;
@@ -112,6 +123,8 @@ raftd_up(void *arg, struct link *l, const struct msg_hello *theirs)
 		log_warnx("raftd does not know its cluster yet");
 		return ERR_UNAVAILABLE;
 	}
+	if (loading_must_wait(&p->kvd)) /* it has had its log line */
+		return ERR_UNAVAILABLE;
 	if (s->applied == 0) { /* nothing in it: stored with the first write */
 		s->cluster = theirs->cluster;
 		s->node = theirs->node;
@@ -121,14 +134,19 @@ raftd_up(void *arg, struct link *l, const struct msg_hello *theirs)
 	    s->incarnation != theirs->incarnation)
 		return refuse_raftd(p, theirs);
 	log_node(s->node);
+	p->adopt.confirmed = true;
 	return ERR_OK;
 }
 
+/* It is dialed again; HELLO says where to go on. */
 static void
 raftd_down(void *arg, struct link *l)
 {
-	(void)arg;
-	(void)l; /* it is dialed again; HELLO says where to go on */
+	struct process *p = arg;
+
+	(void)l;
+	snapshot_stop(&p->kvd);
+	loading_stop(&p->kvd);
 }
 
 static enum err
@@ -139,9 +157,18 @@ raftd_take(void *arg, struct link *l, uint8_t type, struct wire *body)
 	(void)l;
 	if (p->kvd.quit) /* what came before it made us leave */
 		return ERR_STOPPING;
-	if (type == MSG_COMMIT)
+	switch (type) {
+	case MSG_COMMIT:
 		return kvd_take_commit(&p->kvd, body);
-	return kvd_take_question(&p->kvd, type, body);
+	case MSG_SNAP_ASK:
+	case MSG_SNAP_MORE:
+		return snapshot_take(&p->kvd, type, body);
+	case MSG_LOAD_HEAD:
+	case MSG_LOAD_DATA:
+		return loading_take(&p->kvd, type, body);
+	default: /* not an enum: a byte of the message */
+		return kvd_take_question(&p->kvd, type, body);
+	}
 }
 
 static const struct link_ops raftd_ops = {
@@ -209,26 +236,28 @@ static int
 read_options(struct process *p, int argc, char *argv[])
 {
 	const struct opt table[] = {
-	    {.name = "data-dir",
-		.kind = OPT_STRING,
-		.dst = &p->data_dir_option,
-		.value = "DIR",
-		.help = "the node's data; kvd's is below DIR/kv"},
-	    {.name = "run-dir",
-		.kind = OPT_STRING,
-		.dst = &p->run_dir_option,
-		.value = "DIR",
-		.help = "the node's sockets (default: data-dir/run)"},
-	    {.name = "engine",
-		.kind = OPT_STRING,
-		.dst = &p->engine_option,
-		.value = "NAME",
-		.help = "storage engine: memory, lmdb or leveldb"},
-	    {.name = "log-level",
-		.kind = OPT_STRING,
-		.dst = &p->level_option,
-		.value = "LEVEL",
-		.help = "least level to log: debug, info, warn or error"},
+	    {"data-dir", OPT_STRING, &p->data_dir_option, 0, 0, "DIR",
+		"the node's data; kvd's is below DIR/kv"},
+	    {"run-dir", OPT_STRING, &p->run_dir_option, 0, 0, "DIR",
+		"the node's sockets (default: data-dir/run)"},
+	    {"engine", OPT_STRING, &p->engine_option, 0, 0, "NAME",
+		"storage engine: memory, lmdb or leveldb"},
+	    {"rebuild", OPT_FLAG, &p->rebuild_option, 0, 0, NULL,
+		"throw the store away; it is made anew from raftd"},
+	    {"check-interval-ms", OPT_U64, &p->check_ms_option, 0, CHECK_MS_MAX,
+		"MS", "pause between two readings of all keys; 0: none"},
+	    {"lmdb-map-bytes", OPT_U64, &engine_sizes.lmdb_map_bytes, 0,
+		SIZE_BYTES_MAX, "BYTES",
+		"lmdb: the most that a store holds; 0: no limit"},
+	    {"leveldb-cache-bytes", OPT_U64, &engine_sizes.leveldb_cache_bytes,
+		0, SIZE_BYTES_MAX, "BYTES",
+		"leveldb: memory for blocks that were read"},
+	    {"leveldb-write-buffer-bytes", OPT_U64,
+		&engine_sizes.leveldb_write_buffer_bytes, 1u << 16,
+		SIZE_BYTES_MAX, "BYTES",
+		"leveldb: memory for writes; up to twice as much"},
+	    {"log-level", OPT_STRING, &p->level_option, 0, 0, "LEVEL",
+		"least level to log: debug, info, warn or error"},
 	    {.name = NULL},
 	};
 	enum log_level level;
@@ -251,27 +280,44 @@ read_options(struct process *p, int argc, char *argv[])
 	return EX_OK;
 }
 
-/* DATA/kv is locked, DATA/kv/ENGINE exists. */
+/* Afterwards DATA/kv is locked. */
 static int
 take_directories(struct process *p)
 {
-	char kv_dir[PATH_BYTES_MAX];
 	int rc;
 
-	if (snprintf(p->dir, sizeof p->dir, "%s/kv/%s", p->data_dir_option,
-		p->engine->name) >= (int)sizeof p->dir ||
-	    snprintf(kv_dir, sizeof kv_dir, "%s/kv", p->data_dir_option) >=
-		(int)sizeof kv_dir) {
+	if (snprintf(p->kv_dir, sizeof p->kv_dir, "%s/kv",
+		p->data_dir_option) >= (int)sizeof p->kv_dir) {
 		log_errorx("--data-dir is too long; choose another path");
 		return EX_USAGE;
 	}
+	p->kvd.kv_dir = p->kv_dir;
 	if ((rc = daemon_run_dir(p->run_dir_option, p->data_dir_option,
 		 p->run_dir, sizeof p->run_dir)) != EX_OK ||
 	    (rc = file_make_dir(p->run_dir, 0700)) != EX_OK ||
-	    (rc = file_make_dir(kv_dir, 0700)) != EX_OK ||
-	    (rc = file_lock(kv_dir, "LOCK", &p->lock_fd)) != EX_OK)
+	    (rc = file_make_dir(p->kv_dir, 0700)) != EX_OK)
 		return rc;
-	return file_make_dir(p->dir, 0700);
+	return file_lock(p->kv_dir, "LOCK", &p->lock_fd);
+}
+
+/* All engines' directories are as they should be, or with --rebuild gone. */
+static enum err
+tidy_directories(struct process *p)
+{
+	const struct engine_ops *ops;
+	enum err rc = ERR_OK;
+
+	for (size_t i = 0; rc == ERR_OK && (ops = engine_at(i)) != NULL; i++) {
+		if (!ops->durable)
+			continue;
+		rc = dirs_recover(p->kv_dir, ops->name);
+		if (rc != ERR_OK || !p->rebuild_option ||
+		    !dirs_exists(p->kv_dir, ops->name))
+			continue;
+		log_info("rebuild: removing the store engine=%s", ops->name);
+		rc = dirs_remove(p->kv_dir, ops->name);
+	}
+	return rc;
 }
 
 /* The supervisor's protocol: what a restart cannot help is EX_CONFIG. */
@@ -284,16 +330,23 @@ exit_code_of(enum err e)
 static int
 open_store(struct process *p)
 {
+	const struct dirs_path dir = dirs_path(p->kv_dir, p->engine->name, "");
+	struct kvd *k = &p->kvd;
 	enum err rc;
+	int code;
 
-	if ((rc = store_open(&p->kvd.store, p->engine, p->dir)) != ERR_OK)
+	if ((rc = tidy_directories(p)) != ERR_OK)
 		return exit_code_of(rc);
-	rc = sessions_open(&p->kvd.sessions, &p->kvd.store);
-	if (rc != ERR_OK) { /* nor is it closed as a sound one */
-		(void)store_close(&p->kvd.store, true);
+	if (p->engine->durable &&
+	    (code = file_make_dir(dir.text, 0700)) != EX_OK)
+		return code;
+	if ((rc = store_open(&k->store, p->engine, dir.text)) != ERR_OK ||
+	    (rc = adopt_begin(&p->adopt, p->kv_dir, &k->store)) != ERR_OK ||
+	    (rc = sessions_open(&k->sessions, &k->store)) != ERR_OK)
 		return exit_code_of(rc);
-	}
-	log_node(p->kvd.store.state.node);
+	k->check = check_open(p->check_ms_option);
+	check_reset(k->check, &k->store.state);
+	log_node(k->store.state.node);
 	return EX_OK;
 }
 
@@ -334,17 +387,18 @@ kvd_init(struct process *p, int argc, char *argv[])
 	p->data_dir_option = "./metcd.data";
 	p->engine_option = "lmdb";
 	p->level_option = "info";
+	p->check_ms_option = CHECK_MS;
 	log_open("kvd", 0);
 	(void)umask(0077); /* LevelDB asks for 0644 */
 	if ((rc = read_options(p, argc, argv)) != EX_OK ||
 	    (rc = take_directories(p)) != EX_OK)
 		return rc;
 	p->epoch = daemon_random();
-	p->loop = loop_open();
+	p->loop = p->kvd.loop = loop_open();
 	loop_signals(p->loop, signals, on_signal, p);
 	if ((rc = open_store(p)) != EX_OK)
 		return rc;
-	p->syncer = syncer_open(p->loop, p->engine, p->kvd.store.engine);
+	p->kvd.syncer = syncer_open(p->loop, p->engine, p->kvd.store.engine);
 	return open_links(p);
 }
 
@@ -354,8 +408,11 @@ kvd_fini(struct process *p, int rc)
 	const bool failed = rc == EX_IOERR; /* then nothing more is written */
 
 	links_close(p->links, failed ? 0 : STOP_FLUSH_MS);
-	syncer_close(p->syncer);
+	snapshot_stop(&p->kvd);
+	load_abandon(&p->kvd.load);
+	syncer_close(p->kvd.syncer);
 	sessions_close(p->kvd.sessions);
+	check_close(p->kvd.check);
 	(void)store_close(&p->kvd.store, failed); /* logged; we leave anyway */
 	loop_close(p->loop);
 	buf_free(&p->kvd.replies);
@@ -374,10 +431,13 @@ kvd_progress(struct process *p)
 	struct wire *w;
 	bool failed;
 
-	syncer_wrote(p->syncer, now.applied);
-	p->kvd.durable = now.durable = syncer_durable(p->syncer, &failed);
+	if (p->kvd.exit_code != 0)
+		return;
+	syncer_wrote(p->kvd.syncer, now.applied);
+	p->kvd.durable = now.durable = syncer_durable(p->kvd.syncer, &failed);
 	if (failed)
 		kvd_fail(&p->kvd);
+	adopt_run(&p->adopt, &p->kvd.store, now.durable);
 	if (now.applied == p->sent.applied && now.durable == p->sent.durable)
 		return;
 	if ((w = link_begin(p->kvd.raftd, MSG_APPLIED)) == NULL)
@@ -385,6 +445,25 @@ kvd_progress(struct process *p)
 	(void)msg_applied_wire(w, &now); /* ours: no error */
 	link_end(p->kvd.raftd);
 	p->sent = now;
+}
+
+/* When the loop has to turn though nothing happens. */
+static struct mono
+kvd_next(const struct kvd *k)
+{
+	return mono_earlier(snapshot_next(k), check_next(k->check));
+}
+
+/* Work that waits for nobody, in bounded slices. */
+static void
+kvd_background(struct kvd *k)
+{
+	const struct mono now = mono_now();
+
+	if (k->exit_code != 0)
+		return;
+	snapshot_run(k, now);
+	check_run(k->check, &k->store, now);
 }
 
 int
@@ -404,13 +483,14 @@ main(int argc, char *argv[])
 	    k->store.state.keys);
 	daemon_ready();
 	while (!k->quit) {
-		(void)loop_wait(p.loop, MONO_NEVER); /* the only wait */
+		(void)loop_wait(p.loop, kvd_next(k)); /* the only wait */
 		if (k->quit) /* a signal; nothing is staged here */
 			break;
 		links_take(p.links); /* commits are staged, questions kept */
 		kvd_apply(k);        /* one engine transaction */
 		kvd_reply(k);        /* answers only what is written */
 		kvd_answer(k);       /* reads, open proposals, status */
+		kvd_background(k);   /* slices of a snapshot, of the scrub */
 		kvd_progress(&p);
 		links_flush(p.links);
 	}

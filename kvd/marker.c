@@ -1,7 +1,6 @@
 /* The marker of an open store; see marker.h. */
 #include "kvd/marker.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -10,6 +9,7 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "kvd/dirs.h"
 
 #define MARKER "OPEN"
 #define MARKER_BYTES_MAX 128u
@@ -35,32 +35,6 @@ read_boot_id(struct buf *out)
 		log_warn("cannot read the boot id; the store will be rebuilt "
 			 "if it is not closed path=%s",
 		    marker_boot_id_path);
-}
-
-/* Remove all files in dir; the marker last, so that what was begun is finished
- * by the next start.  Engines make no directories in theirs. */
-static int
-remove_files(const char *dir)
-{
-	const struct dirent *entry;
-	DIR *d = opendir(dir);
-	int rc = 0, cause = 0;
-
-	if (d == NULL)
-		return -1;
-	while (rc == 0 && (errno = 0, entry = readdir(d), entry != NULL))
-		if (strcmp(entry->d_name, ".") != 0 &&
-		    strcmp(entry->d_name, "..") != 0 &&
-		    strcmp(entry->d_name, MARKER) != 0)
-			rc = unlinkat(dirfd(d), entry->d_name, 0);
-	if (errno != 0)
-		rc = -1;
-	if (rc == 0)
-		rc = fsync(dirfd(d));
-	cause = errno;
-	(void)closedir(d); /* only read */
-	errno = cause;
-	return rc;
 }
 
 /* Is what is in dir from this boot, or closed? */
@@ -94,7 +68,9 @@ set(const char *dir, struct bytes boot_id, bool *discarded)
 		log_warnx("store was open when the machine stopped; it is "
 			  "discarded and rebuilt dir=%s",
 		    dir);
-		if (remove_files(dir) == -1) {
+		/* The marker stays until the new one takes its place: what was
+		 * begun is finished by the next start. */
+		if (dirs_empty(dir, MARKER) == -1) {
 			log_error("cannot remove the discarded store; remove "
 				  "it by hand dir=%s",
 			    dir);
@@ -119,6 +95,18 @@ marker_set(const char *dir, bool *discarded)
 	rc = set(dir, buf_bytes(&boot_id), discarded);
 	buf_free(&boot_id);
 	return rc;
+}
+
+bool
+marker_will_be_known(void)
+{
+	struct buf boot_id = {0};
+	bool known;
+
+	read_boot_id(&boot_id);
+	known = boot_id.len > 0;
+	buf_free(&boot_id);
+	return known;
 }
 
 enum err

@@ -24,6 +24,9 @@ extern const char *marker_boot_id_path;
  * another boot or not readable (*discarded = true), then put ours there.
  * Errors are logged. */
 enum err marker_set(const char *dir, bool *discarded);
+/* Will a marker that is set now be taken for one of this boot?  If not, a store
+ * that is to be opened again has to be synced and closed first. */
+bool marker_will_be_known(void);
 /* After a store was synced and closed. */
 enum err marker_remove(const char *dir);
 

@@ -132,8 +132,8 @@ read_key(struct kvd *k, const struct msg_read_item *wanted, size_t *room,
 		return rc;
 	wire_decode(&w, found);
 	if (key_record_wire(&w, &record) != ERR_OK) {
-		log_errorx("store is damaged; remove the directory, it is "
-			   "rebuilt from raftd dir=%s record=key bytes=%zu",
+		log_errorx("store is damaged; kvd --rebuild makes it anew "
+			   "from raftd dir=%s record=key bytes=%zu",
 		    k->store.dir, found.len);
 		return ERR_CORRUPT;
 	}
@@ -224,6 +224,7 @@ answer_status(struct kvd *k, struct wire *body)
 	struct msg_status_ask ask;
 	struct wire *w;
 
+	status.diverged = check_diverged(k->check, &status.diverged_index);
 	(void)msg_status_ask_wire(body, &ask); /* was checked when taken */
 	if ((w = link_begin(k->httpd, MSG_KV_STATUS)) == NULL)
 		return;

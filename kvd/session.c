@@ -57,6 +57,14 @@ session_result(const struct session *s, uint64_t seq)
 	return s->results[at];
 }
 
+const struct session_result *
+session_result_from(const struct session *s, uint64_t seq)
+{
+	const size_t at = result_position(s, seq);
+
+	return at == s->end ? NULL : s->results[at];
+}
+
 static void
 make_room(struct session *s)
 {
@@ -340,8 +348,8 @@ load(struct sessions *ss)
 			break;
 	ops->scan_close(i);
 	if (rc == ERR_CORRUPT)
-		log_errorx("store is damaged; remove the directory, it is "
-			   "rebuilt from raftd dir=%s record=session",
+		log_errorx("store is damaged; kvd --rebuild makes it anew "
+			   "from raftd dir=%s record=session",
 		    ss->store->dir);
 	return rc == ERR_NOT_FOUND ? ERR_OK : rc;
 }

@@ -47,6 +47,9 @@ bool session_is_done(const struct session *s, uint64_t seq);
  * touched again. */
 const struct session_result *session_result(
     const struct session *s, uint64_t seq);
+/* The first one whose seq is not below seq, or NULL; borrowed likewise. */
+const struct session_result *session_result_from(
+    const struct session *s, uint64_t seq);
 /* Remember the results of a batch, neither done nor known, just applied. */
 void session_add(struct sessions *ss, struct session *s, uint64_t seq,
     uint64_t revision, const struct result_item *items, uint32_t count);

@@ -23,7 +23,7 @@ load_state(struct store *s)
 	wire_decode(&w, record);
 	if (state_wire(&w, &s->state) != ERR_OK) {
 		log_errorx("store is damaged or of another version of kvd; "
-			   "remove the directory, it is rebuilt from raftd "
+			   "kvd --rebuild makes it anew from raftd "
 			   "dir=%s bytes=%zu",
 		    s->dir, record.len);
 		return ERR_CORRUPT;
@@ -44,7 +44,7 @@ store_open(struct store *s, const struct engine_ops *ops, const char *dir)
 	s->dir = mem_strdup(dir);
 	if ((rc = ops->open(&s->engine, dir)) != ERR_OK) {
 		log_errorx("cannot open the store; if its files are damaged "
-			   "remove the directory, it is rebuilt from raftd "
+			   "kvd --rebuild makes it anew from raftd "
 			   "engine=%s dir=%s",
 		    ops->name, dir);
 	} else {

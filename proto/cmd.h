@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/hash.h"
 #include "proto/limits.h"
 #include "proto/wire.h"
 
@@ -26,7 +27,11 @@ struct cmd_batch {
 	uint32_t count; /* commands that follow: 1..BATCH_COMMANDS_MAX */
 };
 
-enum cmd_op { CMD_PUT = 1, CMD_DELETE = 2 };
+enum cmd_op {
+	CMD_PUT = 1,
+	CMD_DELETE = 2,
+	CMD_CHECK = 3 /* changes nothing: do you have this hash too? */
+};
 
 enum cmd_if {
 	CMD_ALWAYS = 0,
@@ -35,12 +40,21 @@ enum cmd_if {
 	CMD_IF_PRESENT = 3
 };
 
+/* What a node's state machine was: every other one compares it with what it
+ * had itself at that index. */
+struct cmd_check {
+	uint64_t node;
+	uint64_t index;      /* applied, below that of this entry */
+	struct hash128 hash; /* the state hash there */
+};
+
 struct cmd {
-	uint8_t op;        /* enum cmd_op */
-	uint8_t when;      /* enum cmd_if; if it does not hold: PRECONDITION */
-	uint64_t if_revision; /* on the wire only for CMD_IF_REVISION */
-	struct bytes key;  /* 1..KEY_BYTES_MAX */
-	struct bytes value; /* on the wire for CMD_PUT; ..VALUE_BYTES_MAX */
+	uint8_t op;   /* enum cmd_op */
+	uint8_t when; /* enum cmd_if; if it does not hold: PRECONDITION */
+	uint64_t if_revision;   /* on the wire only for CMD_IF_REVISION */
+	struct bytes key;       /* 1..KEY_BYTES_MAX; none for CMD_CHECK */
+	struct bytes value;     /* on the wire for CMD_PUT; ..VALUE_BYTES_MAX */
+	struct cmd_check check; /* on the wire for CMD_CHECK, always */
 };
 
 /* Decoding checks every range above. */

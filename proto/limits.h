@@ -36,6 +36,14 @@
 /* Linearizable reads in raftd: those that wait for their index, and again
  * those that wait for kvd. */
 #define READS_WAITING_BYTES_MAX (8u << 20)
+/* A record of kvd with its name, in its stored form. */
+#define ENGINE_RECORD_BYTES_MAX (VALUE_BYTES_MAX + 4096u)
+
+/* Snapshots: a chunk of records, and how many may be under way from kvd. */
+#define SNAP_CHUNK_BYTES_SOFT (256u << 10)
+#define SNAP_WINDOW_CHUNKS 8u
+/* A piece of a snapshot file on its way to another node. */
+#define SNAP_PIECE_BYTES (256u << 10)
 
 #define NODES_MAX 32u
 #define ADDRESS_BYTES_MAX 255u

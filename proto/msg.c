@@ -204,6 +204,7 @@ msg_raft_status_wire(struct wire *w, struct msg_raft_status *m)
 	wire_u64(w, &m->last);
 	wire_u64(w, &m->commit);
 	wire_u64(w, &m->applied);
+	wire_u64(w, &m->snapshot);
 	wire_bool(w, &m->kvd_connected);
 	wire_count(w, &m->count, PEER_ITEM_BYTES_MIN);
 }
@@ -220,6 +221,57 @@ msg_peer_item_wire(struct wire *w, struct msg_peer_item *m)
 }
 
 enum err
+msg_snap_ask_wire(struct wire *w, struct msg_snap_ask *m)
+{
+	wire_u64(w, &m->id);
+	wire_u32(w, &m->window);
+	return wire_end(w);
+}
+
+enum err
+msg_snap_head_wire(struct wire *w, struct msg_snap_head *m)
+{
+	wire_u64(w, &m->id);
+	wire_u64(w, &m->index);
+	wire_u64(w, &m->term);
+	wire_u64(w, &m->cluster);
+	wire_u64(w, &m->revision);
+	wire_u64(w, &m->keys);
+	wire_u64(w, &m->bytes);
+	wire_u64(w, &m->hash.lo);
+	wire_u64(w, &m->hash.hi);
+	return wire_end(w);
+}
+
+enum err
+msg_snap_data_wire(struct wire *w, struct msg_snap_data *m)
+{
+	wire_u64(w, &m->id);
+	wire_u32(w, &m->number);
+	wire_bool(w, &m->last);
+	wire_bytes(w, &m->data,
+	    SNAP_CHUNK_BYTES_SOFT + ENGINE_RECORD_BYTES_MAX);
+	return wire_end(w);
+}
+
+enum err
+msg_control_wire(struct wire *w, struct msg_control *m)
+{
+	wire_u64(w, &m->token);
+	wire_u8(w, &m->order);
+	return wire_end(w);
+}
+
+enum err
+msg_controlled_wire(struct wire *w, struct msg_controlled *m)
+{
+	wire_u64(w, &m->token);
+	wire_u8(w, &m->code);
+	wire_u64(w, &m->index);
+	return wire_end(w);
+}
+
+enum err
 msg_kv_status_wire(struct wire *w, struct msg_kv_status *m)
 {
 	wire_u64(w, &m->token);
@@ -231,5 +283,7 @@ msg_kv_status_wire(struct wire *w, struct msg_kv_status *m)
 	wire_u64(w, &m->hash.lo);
 	wire_u64(w, &m->hash.hi);
 	wire_text(w, m->engine, sizeof(m->engine));
+	wire_bool(w, &m->diverged);
+	wire_u64(w, &m->diverged_index);
 	return wire_end(w);
 }

@@ -36,7 +36,18 @@ enum msg_process { MSG_ANY = 0, MSG_HTTPD = 1, MSG_RAFTD = 2, MSG_KVD = 3 };
 	X(STATUS_ASK, 12, HTTPD, ANY)    /* to raftd and to kvd */             \
 	X(RAFT_STATUS, 13, RAFTD, HTTPD) /* answer; also at leader changes */  \
 	X(KV_STATUS, 14, KVD, HTTPD)     /* answer */                          \
-	X(RAFT, 15, RAFTD, RAFTD)        /* a message of the Raft core */
+	X(RAFT, 15, RAFTD, RAFTD)        /* a message of the Raft core */      \
+	X(SNAP_ASK, 16, RAFTD, KVD)      /* commitC: send your state */        \
+	X(SNAP_MORE, 17, RAFTD, KVD)     /* commitC: room for more of it */    \
+	X(SNAP_HEAD, 18, KVD, RAFTD)     /* commitC, back: it begins */        \
+	X(SNAP_DATA, 19, KVD, RAFTD)     /* commitC, back: a chunk of it */    \
+	X(LOAD_HEAD, 20, RAFTD, KVD)     /* commitC: become this, it begins */ \
+	X(LOAD_DATA, 21, RAFTD, KVD)     /* commitC: a chunk of it */          \
+	X(SNAP_OFFER, 22, RAFTD, RAFTD)  /* a snapshot file for a follower */  \
+	X(SNAP_WANT, 23, RAFTD, RAFTD)   /* from this offset on; or done */    \
+	X(SNAP_PIECE, 24, RAFTD, RAFTD)  /* bytes of the file */               \
+	X(CONTROL, 25, HTTPD, RAFTD)     /* admin: an order to this node */    \
+	X(CONTROLLED, 26, RAFTD, HTTPD)  /* what became of it */
 
 enum msg_type {
 #define MSG_ENUM(name, nr, from, to) MSG_##name = (nr),
@@ -116,6 +127,44 @@ struct msg_applied {
 	uint64_t durable;
 };
 
+/* ---- snapshots; the way of one is in ARCHITECTURE.md ---- */
+
+/* SNAP_HEAD and LOAD_HEAD: a state machine's state, as of a log index.  What
+ * follows are chunks 0, 1, ... of records: in each a whole number of
+ * { u32 length, name, u32 length, record } as in kvd/record.h, in order of
+ * name; the last chunk says so.  A chunk has at most SNAP_CHUNK_BYTES_SOFT and
+ * one more record. */
+struct msg_snap_head {
+	uint64_t id;     /* of this stream; as in SNAP_ASK */
+	uint64_t index;  /* log index applied */
+	uint64_t term;   /* of the entry there */
+	uint64_t cluster;
+	uint64_t revision, keys, bytes;
+	struct hash128 hash; /* the state hash, verified when it is loaded */
+};
+struct msg_snap_data { /* SNAP_DATA, LOAD_DATA */
+	uint64_t id;
+	uint32_t number; /* of the chunk, from 0 */
+	bool last;
+	struct bytes data;
+};
+struct msg_snap_ask { /* SNAP_ASK, SNAP_MORE */
+	uint64_t id;
+	uint32_t window; /* chunks with a smaller number may be sent */
+};
+
+enum msg_order { MSG_ORDER_SNAPSHOT = 1 };
+
+struct msg_control {
+	uint64_t token;
+	uint8_t order; /* enum msg_order */
+};
+struct msg_controlled {
+	uint64_t token;
+	uint8_t code;   /* enum err: OK; or why not */
+	uint64_t index; /* ORDER_SNAPSHOT: of the snapshot that is there now */
+};
+
 enum msg_reply_to { MSG_REPLY_PROPOSE = 1, MSG_REPLY_READ = 2 };
 
 /* Results of one batch, in the order of its commands or keys. */
@@ -158,6 +207,7 @@ struct msg_raft_status {
 	uint64_t cluster, node, leader, term;
 	uint8_t role; /* enum msg_role */
 	uint64_t first, last, commit, applied; /* applied: by kvd, as known */
+	uint64_t snapshot; /* index of the newest one here; 0 = none */
 	bool kvd_connected;
 	uint32_t count; /* items: the other nodes */
 };
@@ -175,6 +225,8 @@ struct msg_kv_status {
 	uint64_t applied, durable, revision, keys, bytes;
 	struct hash128 hash;
 	char engine[16];
+	bool diverged;           /* found wrong, by itself or by the others, */
+	uint64_t diverged_index; /* at this index */
 };
 
 /* Those that return an enum err are whole bodies: OK or ERR_MALFORMED.  HELLO
@@ -195,5 +247,10 @@ enum err msg_status_ask_wire(struct wire *w, struct msg_status_ask *m);
 void msg_raft_status_wire(struct wire *w, struct msg_raft_status *m);
 void msg_peer_item_wire(struct wire *w, struct msg_peer_item *m);
 enum err msg_kv_status_wire(struct wire *w, struct msg_kv_status *m);
+enum err msg_snap_ask_wire(struct wire *w, struct msg_snap_ask *m);
+enum err msg_snap_head_wire(struct wire *w, struct msg_snap_head *m);
+enum err msg_snap_data_wire(struct wire *w, struct msg_snap_data *m);
+enum err msg_control_wire(struct wire *w, struct msg_control *m);
+enum err msg_controlled_wire(struct wire *w, struct msg_controlled *m);
 
 #endif

@@ -2,8 +2,10 @@
  * with the linearizable reads between them.
  *
  * The feed is a cursor on rlog, so a kvd that was away, or starts from nothing,
- * is brought up to date by the same code that feeds a live one.  What was sent
- * and is not yet acknowledged as applied is bounded by FEED_WINDOW_BYTES. */
+ * is brought up to date by the same code that feeds a live one.  If the log
+ * begins behind what kvd has, or is much longer than a snapshot, a snapshot
+ * comes first (load.c).  What was sent and is not yet acknowledged as applied
+ * is bounded by FEED_WINDOW_BYTES. */
 #include <assert.h>
 #include <inttypes.h>
 #include <string.h>
@@ -11,6 +13,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "raftd/raftd.h"
+#include "raftd/snap.h"
+#include "raftd/transfer.h"
 
 /* A READ that may be sent once the entries up to index are. */
 struct feed_wait {
@@ -33,6 +37,12 @@ struct feed {
 	uint64_t next;      /* first index not yet sent on this link */
 	uint64_t applied;   /* acknowledged */
 	uint64_t durable;
+	bool fresh;        /* nothing was sent on this link yet */
+	struct load *load; /* NULL: kvd gets entries */
+	/* A snapshot was sent to the kvd with this epoch; how often it came
+	 * back without it. */
+	uint64_t loaded, loaded_epoch;
+	unsigned load_refused;
 	struct feed_wait *waits, **waits_tail;
 	size_t wait_bytes; /* of their bodies */
 	struct feed_sent *sent, **sent_tail;
@@ -92,6 +102,7 @@ feed_close(struct feed *f)
 		return;
 	feed_drop_reads(f);
 	sent_drop(f, UINT64_MAX);
+	load_close(f->load);
 	mem_free(f);
 }
 
@@ -125,6 +136,28 @@ check_kvd(const struct feed *f, struct link *l, const struct msg_hello *h)
 	return ERR_OK;
 }
 
+/* A kvd that lives on and does not have what it was sent has refused it: the
+ * state hash is wrong.  Once may be the connection's fault. */
+#define LOAD_REFUSED_MAX 2u
+
+static void
+note_refused_load(struct feed *f, const struct msg_hello *h)
+{
+	if (f->loaded == 0)
+		return;
+	if (h->applied < f->loaded && h->epoch == f->loaded_epoch)
+		f->load_refused++;
+	else
+		f->load_refused = 0;
+	if (f->load_refused >= LOAD_REFUSED_MAX) {
+		log_errorx(
+		    "kvd does not accept a snapshot index=%" PRIu64, f->loaded);
+		snaps_damaged(f->rd->snaps, f->loaded);
+		f->load_refused = 0;
+	}
+	f->loaded = 0;
+}
+
 enum err
 feed_up(struct feed *f, struct link *l, const struct msg_hello *h)
 {
@@ -135,7 +168,9 @@ feed_up(struct feed *f, struct link *l, const struct msg_hello *h)
 	if (f->kvd != NULL) /* its successor is here before its end was seen */
 		link_close(f->kvd);
 	sent_drop(f, UINT64_MAX);
+	note_refused_load(f, h);
 	f->kvd = l;
+	f->fresh = true;
 	f->next = h->applied + 1;
 	f->applied = h->applied;
 	f->durable = h->durable;
@@ -152,6 +187,9 @@ feed_down(struct feed *f, struct link *l)
 		return;
 	f->kvd = NULL;
 	sent_drop(f, UINT64_MAX);
+	load_close(f->load);
+	f->load = NULL;
+	take_abandon(f->rd->take);
 	log_info("kvd disconnected applied=%" PRIu64 "; commits wait for it",
 	    f->applied);
 }
@@ -161,6 +199,8 @@ feed_take(struct feed *f, uint8_t type, struct wire *w)
 {
 	struct msg_applied m = {0};
 
+	if (type == MSG_SNAP_HEAD || type == MSG_SNAP_DATA)
+		return take_message(f->rd->take, type, w);
 	if (type != MSG_APPLIED)
 		return ERR_MALFORMED;
 	if (msg_applied_wire(w, &m) != ERR_OK || m.applied < f->applied ||
@@ -168,6 +208,8 @@ feed_take(struct feed *f, uint8_t type, struct wire *w)
 		return ERR_MALFORMED;
 	f->applied = m.applied;
 	f->durable = m.durable;
+	if (m.applied >= f->loaded)
+		f->loaded = 0;
 	sent_drop(f, m.applied);
 	return ERR_OK;
 }
@@ -251,15 +293,108 @@ send_commit(struct feed *f)
 	return true;
 }
 
+/* ---- a snapshot instead of entries ---- */
+
+/* The one to begin with, or NULL.  It is needed if the log begins later; and is
+ * better if it is smaller than the entries that it spares. */
+static const struct snap *
+better_snapshot(struct feed *f)
+{
+	struct raftd *rd = f->rd;
+	uint64_t first = rlog_first(rd->rlog), after, before;
+	const struct snap *s = snaps_between(
+	    rd->snaps, f->next > first - 1 ? f->next : first - 1, f->published);
+
+	if (f->next < first || s == NULL || !f->fresh)
+		return f->next < first ? s : NULL;
+	before = rlog_bytes_after(rd->rlog, f->next);
+	after = rlog_bytes_after(rd->rlog, s->meta.head.index);
+	return before - after > 2 * s->id.bytes ? s : NULL;
+}
+
+/* Nothing here joins kvd's state and the log. */
+static void
+cannot_load(struct feed *f)
+{
+	if (link_may_complain(f->kvd))
+		log_errorx("kvd needs a snapshot and none here joins the log; "
+			   "other nodes are asked applied=%" PRIu64
+			   " first=%" PRIu64,
+		    f->applied, rlog_first(f->rd->rlog));
+	transfers_ask(f->rd->transfers, rlog_first(f->rd->rlog) - 1);
+}
+
+static void
+load_step(struct feed *f)
+{
+	uint64_t index = load_index(f->load);
+	struct link *kvd = f->kvd;
+
+	switch (load_run(f->load)) {
+	case LOAD_GOES_ON:
+		return;
+	case LOAD_DONE:
+		f->next = index + 1;
+		f->loaded = index;
+		f->loaded_epoch = link_peer(kvd)->epoch;
+		load_close(f->load);
+		f->load = NULL;
+		return;
+	case LOAD_FAILED:
+		break;
+	}
+	/* kvd throws away what it has of it, comes back and gets another. */
+	snaps_damaged(f->rd->snaps, index);
+	link_close(kvd);
+}
+
+/* True: kvd does not get entries now. */
+static bool
+snapshot_first(struct feed *f)
+{
+	const struct snap *s;
+
+	if (f->load == NULL && link_is_up(f->kvd) &&
+	    (f->fresh || f->next < rlog_first(f->rd->rlog))) {
+		s = better_snapshot(f);
+		f->fresh = false;
+		if (s != NULL) {
+			take_abandon(f->rd->take);
+			f->load = load_open(f->rd, f->kvd, s);
+		} else if (f->next < rlog_first(f->rd->rlog)) {
+			cannot_load(f);
+			return true;
+		}
+	}
+	if (f->load == NULL)
+		return false;
+	load_step(f);
+	return f->load != NULL;
+}
+
 void
 feed_run(struct feed *f)
 {
+	if (!link_is_up(f->kvd) || snapshot_first(f))
+		return;
 	while (link_is_up(f->kvd)) {
 		send_reads(f);
 		if (f->next > f->published || link_is_full(f->kvd) ||
 		    f->sent_bytes >= FEED_WINDOW_BYTES || !send_commit(f))
 			break;
 	}
+}
+
+struct link *
+feed_link(const struct feed *f)
+{
+	return f->kvd;
+}
+
+bool
+feed_loading(const struct feed *f)
+{
+	return f->load != NULL || f->next < rlog_first(f->rd->rlog);
 }
 
 bool

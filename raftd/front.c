@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "raftd/raftd.h"
+#include "raftd/snap.h"
 
 struct front {
 	struct raftd *rd;
@@ -55,6 +56,7 @@ front_down(void *arg, struct link *l)
 		return;
 	rd->front->httpd = NULL;
 	reads_drop_all(rd->reads); /* it asks again when it is back */
+	take_drop_orders(rd->take);
 	log_info("httpd disconnected");
 }
 
@@ -75,6 +77,33 @@ front_refuse(struct front *f, enum msg_refused what, enum err code,
 		return;
 	(void)msg_refuse_wire(w, &m);
 	link_end(f->httpd);
+}
+
+void
+front_controlled(struct front *f, uint64_t token, enum err code, uint64_t index)
+{
+	struct msg_controlled m = {
+	    .token = token, .code = (uint8_t)code, .index = index};
+	struct wire *w;
+
+	if (f == NULL || (w = link_begin(f->httpd, MSG_CONTROLLED)) == NULL)
+		return;
+	(void)msg_controlled_wire(w, &m);
+	link_end(f->httpd);
+}
+
+static enum err
+take_control(struct raftd *rd, struct wire *w)
+{
+	struct msg_control m;
+
+	if (msg_control_wire(w, &m) != ERR_OK)
+		return ERR_MALFORMED;
+	if (m.order == MSG_ORDER_SNAPSHOT)
+		take_order(rd->take, m.token);
+	else
+		front_controlled(rd->front, m.token, ERR_BAD_REQUEST, 0);
+	return ERR_OK;
 }
 
 /* Why the core refused a proposal. */
@@ -101,6 +130,11 @@ take_proposal(struct raftd *rd, struct link *l, struct wire *w)
 
 	if (msg_propose_wire(w, &m) != ERR_OK)
 		return ERR_MALFORMED;
+	if (space_is_low(rd->space)) {
+		front_refuse(rd->front, MSG_REFUSED_PROPOSE, ERR_NO_SPACE,
+		    link_peer(l)->epoch, m.seq, m.attempt);
+		return ERR_OK;
+	}
 	data = blob_new(m.entry.data, m.entry.len);
 	if (raft_propose(rd->raft, data) != RAFT_OK)
 		front_refuse(rd->front, MSG_REFUSED_PROPOSE, refusal(rd),
@@ -176,6 +210,7 @@ send_status(struct front *f, uint64_t token)
 	struct msg_raft_status m;
 	struct wire *w;
 	bool member = cluster_member(&rd->conf, rd->opt.id) != NULL;
+	const struct snap *newest = snaps_newest(rd->snaps);
 
 	if ((w = link_begin(f->httpd, MSG_RAFT_STATUS)) == NULL)
 		return;
@@ -190,6 +225,7 @@ send_status(struct front *f, uint64_t token)
 	    .last = st.last_index,
 	    .commit = st.hard_state.commit,
 	    .applied = feed_applied(rd->feed),
+	    .snapshot = newest != NULL ? newest->id.index : 0,
 	    .kvd_connected = feed_connected(rd->feed),
 	    .count = rd->conf.member_count - (member ? 1 : 0)};
 	msg_raft_status_wire(w, &m);
@@ -217,6 +253,8 @@ front_take(void *arg, struct link *l, uint8_t type, struct wire *w)
 			return ERR_MALFORMED;
 		send_status(rd->front, ask.token);
 		return ERR_OK;
+	case MSG_CONTROL:
+		return take_control(rd, w);
 	default: /* a number, not an enum: whatever the table allows */
 		return ERR_MALFORMED;
 	}

@@ -11,6 +11,7 @@
  *         use; 77, 78 directory cannot be used or is not this node's. */
 #include <inttypes.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/daemon.h"
@@ -47,6 +48,22 @@ parse_options(struct raftd *rd, int argc, char *argv[])
 		"patience with a silent leader; at least 3 heartbeats"},
 	    {"cache-bytes", OPT_U64, &o->cache_bytes, 1 << 20, 1ull << 40,
 		"BYTES", "recent log entries kept in memory"},
+	    {"wal-segment-bytes", OPT_U64, &o->segment_bytes, 4096, 1u << 30,
+		"BYTES", "size of a file of the log"},
+	    {"snapshot-log-bytes", OPT_U64, &o->snapshot_log_bytes, 0,
+		1ull << 40, "BYTES",
+		"log since the last snapshot, then one is taken; 0: never"},
+	    {"snapshot-count", OPT_U64, &o->snapshot_count, 0, 1ull << 40, "N",
+		"log entries since the last snapshot; 0: not counted"},
+	    {"log-keep-bytes", OPT_U64, &o->log_keep_bytes, 0, 1ull << 40,
+		"BYTES", "log kept for slow nodes, though in snapshots"},
+	    {"snapshot-rate-bytes", OPT_U64, &o->snapshot_rate_bytes, 0,
+		1ull << 40, "BYTES",
+		"snapshots to other nodes, per second; 0: no limit"},
+	    {"reserve-bytes", OPT_U64, &o->reserve_bytes, 0, 1ull << 40,
+		"BYTES", "free disk space below which writes are refused"},
+	    {"check", OPT_STRING, &o->check, 0, 0, "DIR",
+		"print what is in a node's directory, change nothing"},
 	    {"log-level", OPT_STRING, &o->log_level, 0, 0, "LEVEL",
 		"debug, info, warn or error"},
 	    {0},
@@ -58,6 +75,10 @@ parse_options(struct raftd *rd, int argc, char *argv[])
 	    .heartbeat_ms = 100,
 	    .election_ms = 1000,
 	    .cache_bytes = 64 << 20,
+	    .segment_bytes = WAL_SEGMENT_BYTES,
+	    .snapshot_log_bytes = 64 << 20,
+	    .log_keep_bytes = 64 << 20,
+	    .reserve_bytes = 128 << 20,
 	    .log_level = "info"};
 	daemon_options("raftd", "Consensus and durability of a metcd node.",
 	    table, argc, argv, NULL);
@@ -87,6 +108,8 @@ raftd_init(struct raftd *rd, int argc, char *argv[])
 	log_open("raftd", 0);
 	if ((rc = parse_options(rd, argc, argv)) != 0)
 		return rc;
+	if (rd->opt.check != NULL)
+		exit(check_directory(rd->opt.check));
 	rd->loop = loop_open();
 	loop_signals(rd->loop, signals, on_signal, rd); /* before any thread */
 	if ((rc = raftd_start(rd)) != 0) {

@@ -6,6 +6,8 @@
 #include "base/daemon.h"
 #include "base/log.h"
 #include "raftd/raftd.h"
+#include "raftd/snap.h"
+#include "raftd/transfer.h"
 
 #define HANDOVER_MS 400u /* for a leader that was told to stop */
 #define FLUSH_MS 100u
@@ -35,7 +37,11 @@ raftd_start(struct raftd *rd)
 	rd->links = links_open(rd->loop, MSG_RAFTD);
 	rd->reads = reads_open(rd);
 	rd->feed = feed_open(rd);
+	rd->take = take_open(rd);
+	rd->transfers = transfers_open(rd);
 	feed_publish(rd->feed, rd->applied_at_start);
+	snaps_publish(rd->snaps);
+	snaps_check_all(rd->snaps);
 	if ((rc = front_open(rd)) != 0 || (rc = peers_open(rd)) != 0)
 		return rc;
 	loop_timer_init(rd->loop, &rd->tick, on_tick, rd);
@@ -100,12 +106,37 @@ stop_step(struct raftd *rd, struct mono now)
 	raft_transfer_leadership(rd->raft, st.id, to);
 }
 
+/* A leader whose disk is nearly full makes way: nodes with space go on
+ * proposing. */
+static void
+give_way_step(struct raftd *rd, struct mono now)
+{
+	bool full = space_pressed(rd->space, now);
+	struct raft_status st;
+	uint64_t to;
+
+	if (!full || raft_role(rd->raft) != RAFT_LEADER)
+		return;
+	raft_status(rd->raft, &st);
+	if (st.transferee != RAFT_NONE ||
+	    (to = successor(&st, rd->peers)) == RAFT_NONE)
+		return;
+	log_info(
+	    "handing leadership over, the disk is nearly full to=%" PRIu64, to);
+	raft_transfer_leadership(rd->raft, st.id, to);
+}
+
 void
 raftd_turn(struct raftd *rd, struct mono now)
 {
 	links_take(rd->links);  /* proposals, reads, peers, kvd */
 	ready_storage_done(rd); /* what the disk has now */
+	snapio_take(rd->snapio);
 	stop_step(rd, now);
+	space_run(rd->space, now);
+	give_way_step(rd, now);
+	take_run(rd->take, now);
+	transfers_run(rd->transfers, now);
 	peers_report(rd->peers);
 	reads_run(rd->reads);
 	ready_run(rd);        /* save, send, publish */
@@ -121,7 +152,10 @@ raftd_close(struct raftd *rd)
 {
 	if (rd->links != NULL)
 		links_close(rd->links, FLUSH_MS); /* all of them, first */
+	snapio_close(rd->snapio);
 	peers_close(rd);
+	transfers_close(rd->transfers);
+	take_close(rd->take);
 	store_close(rd);
 	reads_close(rd->reads);
 	feed_close(rd->feed);

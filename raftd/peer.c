@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "raftd/raftd.h"
 #include "raftd/rmsg.h"
+#include "raftd/transfer.h"
 
 /* A leader whose connections have all ended at once has most likely died: its
  * followers do not wait out their patience.  The first voter campaigns after
@@ -43,8 +44,8 @@ peer_find(const struct peers *ps, uint64_t id)
 	return NULL;
 }
 
-static void
-fill_hello(const struct raftd *rd, struct msg_hello *mine)
+void
+peers_fill_hello(const struct raftd *rd, struct msg_hello *mine)
 {
 	mine->epoch = rd->epoch;
 	mine->cluster = rd->identity.cluster;
@@ -52,8 +53,8 @@ fill_hello(const struct raftd *rd, struct msg_hello *mine)
 	mine->incarnation = rd->identity.incarnation;
 }
 
-static enum err
-check_hello(
+enum err
+peers_check_hello(
     const struct raftd *rd, struct link *l, const struct msg_hello *theirs)
 {
 	if (theirs->cluster != rd->identity.cluster) {
@@ -104,14 +105,14 @@ out_hello(void *arg, struct msg_hello *mine)
 {
 	const struct peer *p = arg;
 
-	fill_hello(p->rd, mine);
+	peers_fill_hello(p->rd, mine);
 }
 
 static enum err
 out_up(void *arg, struct link *l, const struct msg_hello *theirs)
 {
 	struct peer *p = arg;
-	enum err err = check_hello(p->rd, l, theirs);
+	enum err err = peers_check_hello(p->rd, l, theirs);
 
 	if (err == ERR_OK && theirs->node != p->id) {
 		if (link_may_complain(l))
@@ -155,14 +156,14 @@ static const struct link_ops out_ops = {
 static void
 in_hello(void *arg, struct msg_hello *mine)
 {
-	fill_hello(arg, mine);
+	peers_fill_hello(arg, mine);
 }
 
 static enum err
 in_up(void *arg, struct link *l, const struct msg_hello *theirs)
 {
 	struct raftd *rd = arg;
-	enum err err = check_hello(rd, l, theirs);
+	enum err err = peers_check_hello(rd, l, theirs);
 	struct peer *p = peer_find(rd->peers, theirs->node);
 
 	if (err != ERR_OK || p == NULL)
@@ -221,6 +222,7 @@ in_down(void *arg, struct link *l)
 	struct peer *p =
 	    peer_find(rd->peers, (uint64_t)(uintptr_t)link_user(l));
 
+	transfers_down(rd->transfers, l);
 	/* A member that was removed meanwhile has no struct peer. */
 	if (p == NULL || p->in == 0)
 		return;
@@ -247,17 +249,23 @@ in_take(void *arg, struct link *l, uint8_t type, struct wire *w)
 	struct raftd *rd = arg;
 	struct raft_msg m;
 
-	if (type != MSG_RAFT || rmsg_decode(w, &m) != ERR_OK)
+	if (type != MSG_RAFT)
+		return transfers_take(rd->transfers, l, type, w);
+	if (rmsg_decode(w, &m) != ERR_OK)
 		return ERR_MALFORMED;
-	/* Logs are never cut, so nobody sends snapshots. */
+	/* Snapshots come with their files: transfers_take(). */
 	if (m.type == RAFT_MSG_SNAP || m.to != rd->opt.id ||
 	    !sender_is_right(rd, l, &m)) {
 		raft_msg_free(&m);
 		return ERR_MALFORMED;
 	}
-	/* Refused or stale: as if lost.  What no working core sends is worth a
-	 * line: this node or that one has lost a part of its log. */
-	if (raft_step(rd->raft, &m) == RAFT_STEP_MALFORMED &&
+	if (m.type == RAFT_MSG_PROP)
+		space_note_proposal(rd->space);
+	/* Refused, stale, or no place for it: as if lost.  What no working core
+	 * sends is worth a line: this node or that one has lost a part of its
+	 * log. */
+	if ((m.entry_count == 0 || !space_is_out(rd->space)) &&
+	    raft_step(rd->raft, &m) == RAFT_STEP_MALFORMED &&
 	    link_may_complain(l))
 		log_errorx("message does not fit this node's log; was its raft "
 			   "directory, or that of the other one, replaced? "
@@ -361,6 +369,10 @@ peers_send(struct peers *ps, const struct raft_msg *m)
 
 	if (p == NULL)
 		return; /* removed meanwhile */
+	if (m->type == RAFT_MSG_SNAP) {
+		transfers_send(ps->rd->transfers, m);
+		return;
+	}
 	if (link_is_full(p->out) ||
 	    (w = link_begin(p->out, MSG_RAFT)) == NULL) {
 		p->missed = true;
@@ -378,6 +390,14 @@ peers_report(struct peers *ps)
 			raft_report_unreachable(ps->rd->raft, p->id);
 		p->missed = false;
 	}
+}
+
+struct link *
+peers_link(const struct peers *ps, uint64_t id)
+{
+	const struct peer *p = peer_find(ps, id);
+
+	return p != NULL && link_is_up(p->out) ? p->out : NULL;
 }
 
 bool

@@ -19,6 +19,11 @@ struct feed;
 struct front;
 struct peers;
 struct reads;
+struct snapio;
+struct snaps;
+struct space;
+struct take;
+struct transfers;
 
 struct raftd_options {
 	uint64_t id;
@@ -27,7 +32,14 @@ struct raftd_options {
 	const char *run_dir;   /* NULL: see daemon_run_dir() */
 	uint64_t heartbeat_ms; /* one tick */
 	uint64_t election_ms;
-	uint64_t cache_bytes; /* of recent log entries */
+	uint64_t cache_bytes;         /* of recent log entries */
+	uint64_t segment_bytes;       /* of the log */
+	uint64_t snapshot_log_bytes;  /* of log, then one is taken; 0: never */
+	uint64_t snapshot_count;      /* likewise, entries */
+	uint64_t log_keep_bytes;      /* of log, though a snapshot has them */
+	uint64_t snapshot_rate_bytes; /* to other nodes, per second; 0: any */
+	uint64_t reserve_bytes; /* of disk; with less, proposals are refused */
+	const char *check;      /* directory to look at, and nothing else */
 	const char *log_level;
 };
 
@@ -45,6 +57,12 @@ struct raftd {
 	struct wal *wal;
 	struct rlog *rlog;
 	struct writer *writer;
+	struct wal_disk snap_disk;
+	struct snapio *snapio;
+	struct snaps *snaps;
+	struct take *take;
+	struct transfers *transfers;
+	struct space *space;
 	struct raft *raft;
 	/* Log index up to which the core hands nothing out again. */
 	uint64_t applied_at_start;
@@ -95,6 +113,28 @@ void cluster_apply(struct wal_conf *conf, uint64_t index,
 int store_open(struct raftd *rd);
 void store_close(struct raftd *rd);
 
+/* ---- space.c: a disk that is nearly full ---- */
+
+struct space *space_open(struct raftd *rd);
+void space_close(struct space *sp);
+void space_run(struct space *sp, struct mono now);
+/* This node's proposals are refused. */
+bool space_is_low(const struct space *sp);
+/* Nothing may be added to the log: what is left is for a clean end.  Entries of
+ * other nodes are taken for lost on their way. */
+bool space_is_out(const struct space *sp);
+/* Other nodes propose although this one's disk is nearly full. */
+void space_note_proposal(struct space *sp);
+/* Have they since the last time, a while ago? */
+bool space_pressed(struct space *sp, struct mono now);
+/* Is there room for a file of so many bytes? */
+bool space_for(const struct space *sp, uint64_t bytes);
+
+/* ---- check.c ---- */
+
+/* Print what is in dir, a node's, and change nothing.  A sysexits code. */
+int check_directory(const char *dir);
+
 /* ---- ready.c: the effects of the core, in order ---- */
 
 /* What has become durable: its responses, to the core and to the peers. */
@@ -114,6 +154,12 @@ void peers_send(struct peers *ps, const struct raft_msg *m);
 void peers_update(struct peers *ps);
 /* Tell the core whom messages did not reach. */
 void peers_report(struct peers *ps);
+/* For connections of their own: may this one be at the other end? */
+enum err peers_check_hello(
+    const struct raftd *rd, struct link *l, const struct msg_hello *theirs);
+void peers_fill_hello(const struct raftd *rd, struct msg_hello *mine);
+/* A link on which messages go to node id, or NULL. */
+struct link *peers_link(const struct peers *ps, uint64_t id);
 bool peers_connected(const struct peers *ps, uint64_t id);
 
 /* ---- front.c: httpd ---- */
@@ -122,6 +168,8 @@ int front_open(struct raftd *rd); /* listens on RUN/raftd.sock for both */
 void front_close(struct raftd *rd);
 void front_refuse(struct front *f, enum msg_refused what, enum err code,
     uint64_t epoch, uint64_t seq, uint32_t attempt);
+void front_controlled(
+    struct front *f, uint64_t token, enum err code, uint64_t index);
 /* Tell httpd if leader or term have changed since the last turn. */
 void front_announce(struct front *f);
 
@@ -155,6 +203,9 @@ void feed_drop_reads(struct feed *f);
 /* Send what kvd may have and its window has room for. */
 void feed_run(struct feed *f);
 bool feed_connected(const struct feed *f);
+struct link *feed_link(const struct feed *f); /* NULL: away */
+/* kvd gets, or needs, a snapshot: it is behind the log. */
+bool feed_loading(const struct feed *f);
 uint64_t feed_applied(const struct feed *f);
 uint64_t feed_published(const struct feed *f);
 

@@ -6,7 +6,11 @@
  *                        given to the writer, with the responses and requests
  *                        for votes that may only leave afterwards; what is
  *                        committed, and durable here, is published to kvd;
- *   ready_storage_done   the disk has it: the responses leave. */
+ *   ready_storage_done   the disk has it: the responses leave.
+ *
+ * A snapshot from another node is a file, whole and synced, before the core
+ * hears of it (receive.c); then the log's mark with the members is made durable
+ * like an entry, then rlog begins behind it, then the responses leave. */
 #include <assert.h>
 #include <inttypes.h>
 #include <string.h>
@@ -14,6 +18,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "raftd/raftd.h"
+#include "raftd/snap.h"
 
 /* To another node, or back into the core when it is for this one. */
 static void
@@ -25,6 +30,17 @@ deliver(struct raftd *rd, const struct raft_msg *m)
 		peers_send(rd->peers, m);
 }
 
+/* The log now is what follows this snapshot; kvd gets it from the feed. */
+static void
+installed(struct raftd *rd, const struct wal_mark *mark)
+{
+	rlog_reset(rd->rlog, mark->index, mark->term);
+	if (feed_published(rd->feed) < mark->index)
+		feed_publish(rd->feed, mark->index);
+	log_info("snapshot installed index=%" PRIu64 " term=%" PRIu64,
+	    mark->index, mark->term);
+}
+
 void
 ready_storage_done(struct raftd *rd)
 {
@@ -33,6 +49,10 @@ ready_storage_done(struct raftd *rd)
 	while ((job = writer_done(rd->writer)) != NULL) {
 		const struct raft_msg *m = &job->append;
 
+		if (job->mark.replaces)
+			installed(rd, &job->mark);
+		if (job->mark.index != 0)
+			snaps_marked(rd->snaps, job->mark.index);
 		for (size_t i = 0; i < m->entry_count; i++)
 			rlog_append(
 			    rd->rlog, &m->entries[i], job->positions[i]);
@@ -105,11 +125,31 @@ hold_vote_requests(const struct raft_ready *r, struct raft_msg *append)
 	}
 }
 
+/* The core has taken a snapshot; its members hold from now on. */
+static void
+fill_install(
+    struct raftd *rd, struct writer_job *job, const struct raft_snapshot *s)
+{
+	struct snap_meta meta;
+	enum err e = snap_meta_decode(blob_bytes(s->data), &meta);
+
+	assert(e == ERR_OK); /* receive.c has looked at it */
+	(void)snaps_marking(rd->snaps, s->index); /* above all, as it must be */
+	job->mark = (struct wal_mark){
+	    .index = s->index, .term = s->term, .replaces = true};
+	job->conf = mem_alloc(sizeof(*job->conf));
+	*job->conf = meta.conf;
+	rd->conf = meta.conf;
+	peers_update(rd->peers);
+}
+
 static void
 submit_append(struct raftd *rd, struct raft_msg *m)
 {
 	struct writer_job *job = mem_zalloc(1, sizeof(*job));
 
+	if (m->snapshot != NULL)
+		fill_install(rd, job, m->snapshot);
 	raft_msg_move(&job->append, m);
 	writer_submit(rd->writer, &job);
 }

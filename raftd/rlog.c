@@ -11,6 +11,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <string.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -28,6 +29,7 @@ struct term_run {
 struct rlog {
 	struct wal *wal;      /* borrowed */
 	uint64_t first, last; /* last = first - 1: none */
+	uint64_t before_term; /* of entry first - 1 */
 
 	struct raft_entry *ring; /* ring_size, a power of two, or NULL */
 	size_t ring_size;
@@ -38,7 +40,10 @@ struct rlog {
 	size_t point_count, point_cap;
 	struct term_run *terms;
 	size_t term_count, term_cap;
+	struct wal_position last_at; /* of entry last, if there is one */
 
+	struct raft_snapshot snapshot; /* index 0: none */
+	bool snapshot_wanted;
 	struct raft_hard_state hard_state;
 	struct raft_conf_state conf;
 };
@@ -51,12 +56,6 @@ rlog_open(uint64_t cache_bytes)
 	l->first = l->cached = 1;
 	l->cache_bytes_max = cache_bytes;
 	return l;
-}
-
-void
-rlog_set_wal(struct rlog *l, struct wal *w)
-{
-	l->wal = w;
 }
 
 /* ---- the cache ---- */
@@ -123,6 +122,7 @@ rlog_close(struct rlog *l)
 	mem_free(l->ring);
 	mem_free(l->points);
 	mem_free(l->terms);
+	blob_unref(&l->snapshot.data);
 	mem_free(l);
 }
 
@@ -186,16 +186,104 @@ rlog_append(struct rlog *l, const struct raft_entry *e, struct wal_position at)
 	bool replaces = e->index <= l->last;
 
 	assert(at.index == e->index);
-	if (l->last < l->first) /* the first one says where the log begins */
-		l->first = l->cached = e->index, l->last = e->index - 1;
+	assert(e->index >= l->first);
 	assert(e->index <= l->last + 1);
 	if (replaces)
 		cut(l, e->index);
 	note_position(l, at, replaces);
 	note_term(l, e);
 	cache_add(l, e);
+	l->last_at = at;
 	assert(l->last == e->index);
 	assert(l->cached <= l->last);
+}
+
+/* ---- the beginning ---- */
+
+void
+rlog_reset(struct rlog *l, uint64_t index, uint64_t term)
+{
+	while (l->cached <= l->last)
+		cache_drop(l, l->cached++);
+	l->first = l->cached = index + 1;
+	l->last = index;
+	l->before_term = term;
+	l->point_count = 0;
+	l->term_count = 0;
+}
+
+void
+rlog_recover(struct rlog *l, const struct raft_entry *e, struct wal_position at)
+{
+	/* The oldest segments are gone, or a mark replaced what was before: if
+	 * so, rlog_begin() will tell. */
+	if (e->index < l->first || e->index > l->last + 1)
+		rlog_reset(l, e->index - 1, 0);
+	rlog_append(l, e, at);
+}
+
+/* Forget what is before entry first; entry first - 1 has this term. */
+static void
+cut_before(struct rlog *l, uint64_t first, uint64_t term)
+{
+	size_t gone;
+
+	assert(first >= l->first && first <= l->last + 1);
+	while (l->cached < first && l->cached <= l->last)
+		cache_drop(l, l->cached++);
+	if (l->cached < first)
+		l->cached = first;
+	for (gone = 0; gone + 1 < l->point_count; gone++)
+		if (l->points[gone + 1].index > first)
+			break;
+	if (gone > 0) {
+		l->point_count -= gone;
+		memmove(l->points, l->points + gone,
+		    l->point_count * sizeof(*l->points));
+	}
+	for (gone = 0; gone + 1 < l->term_count; gone++)
+		if (l->terms[gone + 1].index > first)
+			break;
+	if (gone > 0) {
+		l->term_count -= gone;
+		memmove(l->terms, l->terms + gone,
+		    l->term_count * sizeof(*l->terms));
+	}
+	l->first = first;
+	l->before_term = term;
+}
+
+void
+rlog_begin(struct rlog *l, struct wal *w, const struct wal_recovered *rec)
+{
+	l->wal = w;
+	if (l->last > rec->last)
+		cut(l, rec->last + 1); /* replaced, and nothing came since */
+	if (l->last + 1 < rec->first || l->first > rec->first ||
+	    rec->last < rec->first)
+		rlog_reset(l, rec->first - 1, rec->before_term);
+	else
+		cut_before(l, rec->first, rec->before_term);
+	assert(l->first == rec->first);
+	assert(l->last == rec->last);
+}
+
+void
+rlog_cut(struct rlog *l, uint32_t segment)
+{
+	size_t i = 0;
+	uint64_t term = 0;
+	enum raft_rc rc;
+
+	/* Each segment's first entry has a point. */
+	while (i < l->point_count && l->points[i].segment < segment)
+		i++;
+	assert(i < l->point_count);
+	if (l->points[i].index <= l->first)
+		return; /* all of them are there */
+	rc = rlog_term(l, l->points[i].index, &term);
+	assert(rc == RAFT_OK);
+	cut_before(l, l->points[i].index + 1, term);
 }
 
 void
@@ -317,8 +405,8 @@ rlog_term(struct rlog *l, uint64_t index, uint64_t *term)
 
 	if (index > l->last)
 		return RAFT_UNAVAILABLE;
-	if (index == 0) {
-		*term = 0; /* before the first entry of all */
+	if (index + 1 == l->first) {
+		*term = l->before_term;
 		return RAFT_OK;
 	}
 	if (index < l->first)
@@ -352,6 +440,33 @@ uint64_t
 rlog_cache_bytes(const struct rlog *l)
 {
 	return l->cache_bytes;
+}
+
+uint64_t
+rlog_bytes_after(const struct rlog *l, uint64_t index)
+{
+	if (index < l->first)
+		index = l->first;
+	if (index >= l->last)
+		return 0;
+	return wal_distance(l->wal, l->points[point_of(l, index)], l->last_at);
+}
+
+void
+rlog_set_snapshot(struct rlog *l, const struct raft_snapshot *s)
+{
+	blob_unref(&l->snapshot.data);
+	l->snapshot = s == NULL ? (struct raft_snapshot){0} : *s;
+	(void)blob_ref(l->snapshot.data);
+}
+
+bool
+rlog_snapshot_wanted(struct rlog *l)
+{
+	bool wanted = l->snapshot_wanted;
+
+	l->snapshot_wanted = false;
+	return wanted;
 }
 
 /* ---- as the core sees it ---- */
@@ -391,13 +506,19 @@ storage_last_index(void *arg)
 	return rlog_last(arg);
 }
 
-/* A follower that is behind the log cannot be: the log is never cut. */
 static enum raft_rc
 storage_snapshot(void *arg, struct raft_snapshot *s)
 {
-	(void)arg;
-	(void)s;
-	return RAFT_SNAP_UNAVAILABLE;
+	struct rlog *l = arg;
+
+	/* It must join what follows from the log. */
+	if (l->snapshot.index == 0 || l->snapshot.index + 1 < l->first) {
+		l->snapshot_wanted = true;
+		return RAFT_SNAP_UNAVAILABLE;
+	}
+	*s = l->snapshot;
+	(void)blob_ref(s->data);
+	return RAFT_OK;
 }
 
 const struct raft_storage_ops rlog_storage_ops = {

@@ -1,5 +1,5 @@
-/* The raft directory: DATA/raft with its lock and wal/, the bootstrap of a new
- * one, and the core on top of it. */
+/* The raft directory: DATA/raft with its lock, wal/ and snap/, the bootstrap of
+ * a new one, and the core on top of it. */
 #include <assert.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "raftd/raftd.h"
+#include "raftd/snap.h"
 
 #define BYTES_PER_MSG (1u << 20)      /* of entries in one MsgApp */
 #define COMMITTED_BYTES (16u << 20)   /* handed out, not yet published */
@@ -19,10 +20,31 @@
 #define INFLIGHT_MSGS 256u
 #define INFLIGHT_BYTES (32u << 20) /* less than half of a link's queue */
 
+#define TELL_MS 1000u  /* while the log is read */
+#define TELL_LOOK 256u /* entries between two looks at the clock */
+
+struct recovery {
+	struct rlog *rlog;
+	uint64_t entries;
+	struct mono began, told;
+};
+
 static void
 on_entry(void *arg, const struct raft_entry *e, struct wal_position at)
 {
-	rlog_append(arg, e, at);
+	struct recovery *r = arg;
+	struct mono now;
+
+	rlog_recover(r->rlog, e, at);
+	if (++r->entries % TELL_LOOK != 0)
+		return;
+	now = mono_now();
+	if (mono_ms_since(r->told, now) < TELL_MS)
+		return;
+	r->told = now;
+	log_info("reading the log entries=%" PRIu64 " index=%" PRIu64
+		 " segment=%" PRIu32 " ms=%" PRIu64,
+	    r->entries, e->index, at.segment, mono_ms_since(r->began, now));
 }
 
 /* The first entries of every log of the cluster: one change per member, as
@@ -191,15 +213,88 @@ store_start(
 	return core_open(rd, applied);
 }
 
+/* DATA/raft and its two directories, locked. */
+static int
+open_directories(struct raftd *rd)
+{
+	char dir[PATH_MAX - 16], wal[PATH_MAX], snap[PATH_MAX];
+	int lock, rc;
+
+	if (snprintf(dir, sizeof(dir), "%s/raft", rd->opt.data_dir) >=
+	    (int)sizeof(dir)) {
+		log_errorx("--data-dir is too long");
+		return EX_USAGE;
+	}
+	(void)snprintf(wal, sizeof(wal), "%s/wal", dir);
+	(void)snprintf(snap, sizeof(snap), "%s/snap", dir);
+	if ((rc = file_make_dir(wal, 0700)) != 0 ||
+	    (rc = file_make_dir(snap, 0700)) != 0 ||
+	    (rc = file_lock(dir, "LOCK", &lock)) != 0)
+		return rc;
+	if (wal_disk_posix_open(&rd->disk, wal) != 0) {
+		log_error("cannot open %s", wal);
+		return EX_NOPERM;
+	}
+	if (wal_disk_posix_open(&rd->snap_disk, snap) != 0) {
+		log_error("cannot open %s", snap);
+		return EX_NOPERM;
+	}
+	return 0;
+}
+
+/* The log into rd->wal and rd->rlog. */
+static int
+open_log(struct raftd *rd, struct wal_recovered *rec)
+{
+	struct recovery r = {.began = mono_now(), .told = mono_now()};
+
+	r.rlog = rd->rlog = rlog_open(rd->opt.cache_bytes);
+	memset(rec, 0, sizeof(*rec));
+	if (wal_open(&rd->wal, &rd->disk, rec, on_entry, &r) != ERR_OK)
+		return EX_IOERR; /* logged by the wal */
+	rlog_begin(rd->rlog, rd->wal, rec);
+	if (rd->opt.segment_bytes != 0)
+		wal_set_limits(rd->wal, rd->opt.segment_bytes,
+		    rd->opt.segment_bytes < WAL_PREFILL_BYTES
+			? rd->opt.segment_bytes
+			: WAL_PREFILL_BYTES);
+	return 0;
+}
+
+/* The files; do they and the log belong together? */
+static int
+open_snapshots(struct raftd *rd, const struct wal_recovered *rec)
+{
+	uint64_t first = rlog_first(rd->rlog);
+	int rc;
+
+	rd->identity = rec->identity;
+	rd->snapio = snapio_open(rd->loop);
+	if ((rc = snaps_open(rd, rec->mark.index)) != 0)
+		return rc;
+	if (rec->fresh && snaps_newest(rd->snaps) != NULL) {
+		log_errorx("%s/raft/wal is empty but snap is not: the log was "
+			   "lost, and with it what this node has promised; "
+			   "remove this node from the cluster and add it again "
+			   "with an empty directory",
+		    rd->opt.data_dir);
+		return EX_CONFIG;
+	}
+	if (first > 1 &&
+	    snaps_between(rd->snaps, first - 1, rlog_last(rd->rlog)) == NULL)
+		log_warnx("no snapshot here joins the log; one is fetched from "
+			  "another node if kvd needs it first=%" PRIu64
+			  " last=%" PRIu64,
+		    first, rlog_last(rd->rlog));
+	return 0;
+}
+
 int
 store_open(struct raftd *rd)
 {
 	struct wal_conf flags;
 	struct wal_recovered rec;
-	/* DATA/raft/wal */
-	char dir[PATH_MAX], wal_dir[PATH_MAX];
-	enum err err;
-	int lock, rc;
+	int rc;
 
 	if ((rc = cluster_parse(rd->opt.cluster, &flags)) != 0)
 		return rc;
@@ -210,34 +305,17 @@ store_open(struct raftd *rd)
 		    rd->opt.id, flags.member_count);
 		return EX_USAGE;
 	}
-	if (snprintf(dir, sizeof(dir), "%s/raft", rd->opt.data_dir) >=
-	    (int)sizeof(dir) - 8) {
-		log_errorx("--data-dir is too long");
-		return EX_USAGE;
-	}
-	(void)snprintf(wal_dir, sizeof(wal_dir), "%.*s/wal",
-	    (int)sizeof(wal_dir) - 5, dir);
-	if ((rc = file_make_dir(wal_dir, 0700)) != 0 ||
-	    (rc = file_lock(dir, "LOCK", &lock)) != 0)
-		return rc;
-	if (wal_disk_posix_open(&rd->disk, wal_dir) != 0) {
-		log_error("cannot open %s", wal_dir);
-		return EX_NOPERM;
-	}
-	memset(&rec, 0, sizeof(rec));
-	/* rlog needs the wal and the wal's recovery fills rlog. */
-	rd->rlog = rlog_open(rd->opt.cache_bytes);
-	err = wal_open(&rd->wal, &rd->disk, &rec, on_entry, rd->rlog);
-	if (err != ERR_OK)
-		return EX_IOERR; /* logged by the wal */
-	rlog_set_wal(rd->rlog, rd->wal);
-	if ((rc = store_start(rd, &rec, &flags)) != 0)
+	if ((rc = open_directories(rd)) != 0 ||
+	    (rc = open_log(rd, &rec)) != 0 ||
+	    (rc = open_snapshots(rd, &rec)) != 0 ||
+	    (rc = store_start(rd, &rec, &flags)) != 0)
 		return rc;
 	log_info("log open first=%" PRIu64 " last=%" PRIu64 " term=%" PRIu64
 		 " commit=%" PRIu64,
 	    rlog_first(rd->rlog), rlog_last(rd->rlog), raft_term(rd->raft),
 	    raft_commit(rd->raft));
 	rd->writer = writer_open(rd->loop, rd->wal);
+	rd->space = space_open(rd);
 	return 0;
 }
 
@@ -246,6 +324,8 @@ store_close(struct raftd *rd)
 {
 	if (rd->writer != NULL)
 		writer_close(rd->writer); /* waits for the disk */
+	snaps_close(rd);
+	space_close(rd->space);
 	raft_free(rd->raft);
 	if (rd->rlog != NULL)
 		rlog_close(rd->rlog);

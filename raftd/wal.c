@@ -158,6 +158,7 @@ roll(struct wal *w)
 		return e;
 	if (w->unsynced && (e = sync_current(w)) != ERR_OK)
 		return e;
+	wal_segment_ended(w);
 	return wal_segment_begin(w, w->cur.sequence + 1);
 }
 
@@ -178,7 +179,10 @@ make_room(struct wal *w, uint64_t size)
 static enum err
 put_entry(struct wal *w, const struct raft_entry *e, struct wal_position *at)
 {
-	struct bytes data = blob_bytes(e->data);
+	/* Not blob_bytes(): the count belongs to the loop's thread. */
+	struct bytes data = e->data == NULL
+				? (struct bytes){0}
+				: bytes_of(e->data->data, e->data->len);
 	enum err err;
 
 	assert(e->index > 0);
@@ -227,31 +231,58 @@ put_conf(struct wal *w, const struct wal_conf *conf)
 	return ERR_OK;
 }
 
+static enum err
+put_mark(
+    struct wal *w, const struct wal_mark *mark, const struct wal_conf *conf)
+{
+	enum err e;
+
+	assert(mark->index > 0);
+	assert(mark->replaces ? conf != NULL : mark->index <= w->last);
+	buf_clear(&w->head);
+	wal_mark_encode(mark, conf, &w->head);
+	if ((e = make_room(w, wal_record_size(w->head.len))) != ERR_OK)
+		return e;
+	wal_put(w, WAL_SNAPSHOT, buf_bytes(&w->head), (struct bytes){0});
+	w->mark = *mark;
+	w->mark.replaces = false; /* not where a later segment says it */
+	if (mark->replaces) {
+		w->conf = *conf;
+		w->last = mark->index;
+	}
+	return ERR_OK;
+}
+
 /* Any prefix of what is put must be a state that Raft may restart from, since
  * a torn write leaves one.  So term and vote stand before the entries (no entry
  * is of a later term than the log's), commit behind them (it must never reach
- * entries that are about to be replaced). */
+ * entries that are about to be replaced).  A mark stands before the entries
+ * that follow its snapshot and commits what is in it. */
 static enum err
 put_item(struct wal *w, const struct wal_batch_item *item,
     struct wal_position *positions)
 {
 	const struct raft_hard_state *hs = item->hard_state;
+	bool replaces = item->mark != NULL && item->mark->replaces;
 	enum err e;
 
-	if (hs != NULL && item->entry_count > 0) {
+	if (hs != NULL && (item->entry_count > 0 || replaces)) {
 		struct raft_hard_state early = *hs;
 
 		early.commit = w->hard_state.commit;
 		if ((e = put_hard_state(w, &early)) != ERR_OK)
 			return e;
 	}
+	if (item->mark != NULL &&
+	    (e = put_mark(w, item->mark, item->conf)) != ERR_OK)
+		return e;
 	for (size_t i = 0; i < item->entry_count; i++)
 		if ((e = put_entry(w, &item->entries[i], &positions[i])) !=
 		    ERR_OK)
 			return e;
 	if (hs != NULL && (e = put_hard_state(w, hs)) != ERR_OK)
 		return e;
-	if (item->conf != NULL)
+	if (item->conf != NULL && !replaces)
 		return put_conf(w, item->conf);
 	return ERR_OK;
 }
@@ -265,7 +296,7 @@ wal_write(struct wal *w, const struct wal_batch_item *items, size_t n,
 	size_t done = 0;
 	enum err e;
 
-	assert(w->segment_count > 0);
+	assert(w->cur.sequence > 0);
 	if (w->failed)
 		return ERR_IO;
 	for (size_t i = 0; i < n; i++) {

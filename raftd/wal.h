@@ -60,6 +60,15 @@ struct wal_conf {
 	struct wal_member members[NODES_MAX];
 };
 
+/* "There is a snapshot as of this entry."  Entries up to it need not be in the
+ * log any more.  replaces: the snapshot came from another node, and no entry
+ * that was written before is part of the log, which goes on behind index. */
+struct wal_mark {
+	uint64_t index; /* 0: none */
+	uint64_t term;
+	bool replaces;
+};
+
 /* Where an entry stands. */
 struct wal_position {
 	uint64_t index;
@@ -76,6 +85,8 @@ struct wal_recovered {
 	struct raft_hard_state hard_state;
 	struct wal_conf conf; /* the last one written */
 	uint64_t first, last; /* entries; last = first - 1: none */
+	uint64_t before_term; /* of entry first - 1 */
+	struct wal_mark mark; /* the last one */
 	/* The first entry after conf.index that is a configuration change;
 	 * 0: none.  Everything before it may count as applied. */
 	uint64_t next_conf_change;
@@ -112,19 +123,39 @@ struct wal_batch_item {
 	size_t entry_count;
 	const struct raft_hard_state *hard_state; /* NULL: unchanged */
 	const struct wal_conf *conf;              /* NULL: unchanged */
+	/* NULL: none.  One that replaces needs conf, the members as of it, and
+	 * goes before the item's entries. */
+	const struct wal_mark *mark;
 };
 /* Group commit: n items, one write, one fdatasync.  positions gets the place
  * of each entry, in order (room for all).  Any error is logged and final: the
  * process must end with EX_IOERR (a failed fsync is never retried). */
 enum err wal_write(struct wal *w, const struct wal_batch_item *items, size_t n,
     bool sync, struct wal_position *positions);
+/* The log may lose what is before entry index.  Finds the segment from which on
+ * it is kept: one that was begun before entry index was written, so that this
+ * entry stays, and with at least keep_bytes from there on.  0: all are kept.
+ * Any thread. */
+uint32_t wal_cut_before(struct wal *w, uint64_t index, uint64_t keep_bytes);
+/* Forget the segments before `segment`, which are not to be read any more, on
+ * the loop's thread; remove their files, oldest first, on any.  If one
+ * cannot be removed that is logged, and it and all that would go later stay
+ * until the next start.  A mark with at least
+ * their last index must be durable by then. */
+struct wal_removed;
+struct wal_removed *wal_cut(struct wal *w, uint32_t segment);
+void wal_remove(struct wal_removed **rp);
+/* Bytes from one position to another, later one. */
+uint64_t wal_distance(
+    struct wal *w, struct wal_position from, struct wal_position to);
+
 /* Zero-fill ahead if little is left, so that the next wal_write() need not: for
  * the writer's thread once it has told of its last write.  ERR_IO as above. */
 enum err wal_prepare(struct wal *w);
 
 /* Read entries from index `from` on, up to count and at least one, ending
  * before their size (raft_entry_size) exceeds max_bytes.  The entries at.index
- * to from + count - 1 must be written, not replaced since, and must stand in
+ * to from + count - 1 must be written, not replaced or cut since, and stand in
  * the log one after the other from `at` on.  Callable on the loop's thread
  * while wal_write() runs on another.  out has room for count and each of the
  * *got entries a reference on its data.  ERR_CORRUPT, ERR_IO, both logged. */

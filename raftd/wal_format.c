@@ -324,13 +324,38 @@ wal_conf_decode(struct bytes payload, struct wal_conf *conf)
 	return wire_end(&w) == ERR_OK ? ERR_OK : ERR_CORRUPT;
 }
 
+static void
+mark_wire(struct wire *w, struct wal_mark *m)
+{
+	wire_u64(w, &m->index);
+	wire_require(w, m->index > 0);
+	wire_u64(w, &m->term);
+	wire_bool(w, &m->replaces);
+}
+
+void
+wal_mark_encode(
+    const struct wal_mark *mark, const struct wal_conf *conf, struct buf *out)
+{
+	struct wal_mark copy = *mark;
+	struct wire w;
+
+	wire_encode(&w, out);
+	mark_wire(&w, &copy);
+	assert(wire_end(&w) == ERR_OK);
+	if (mark->replaces)
+		wal_conf_encode(conf, out);
+}
+
 enum err
-wal_snapshot_decode(struct bytes payload, uint64_t *index, uint64_t *term)
+wal_mark_decode(
+    struct bytes payload, struct wal_mark *mark, struct wal_conf *conf)
 {
 	struct wire w;
 
 	wire_decode(&w, payload);
-	wire_u64(&w, index);
-	wire_u64(&w, term);
+	mark_wire(&w, mark);
+	if (wire_err(&w) == ERR_OK && mark->replaces)
+		return wal_conf_decode(bytes_of(w.pos, w.left), conf);
 	return wire_end(&w) == ERR_OK ? ERR_OK : ERR_CORRUPT;
 }

@@ -26,7 +26,7 @@ enum wal_type {
 	WAL_ENTRY = 1,
 	WAL_HARD_STATE = 2,
 	WAL_CONF = 3,
-	WAL_SNAPSHOT = 4, /* a snapshot replaces all entries up to its index */
+	WAL_SNAPSHOT = 4, /* struct wal_mark */
 	WAL_SYNC = 5      /* nothing but its flag */
 };
 
@@ -88,7 +88,10 @@ enum err wal_hard_state_decode(
     struct bytes payload, struct raft_hard_state *hs);
 void wal_conf_encode(const struct wal_conf *conf, struct buf *out);
 enum err wal_conf_decode(struct bytes payload, struct wal_conf *conf);
-enum err wal_snapshot_decode(
-    struct bytes payload, uint64_t *index, uint64_t *term);
+/* conf: only of a mark that replaces. */
+void wal_mark_encode(
+    const struct wal_mark *mark, const struct wal_conf *conf, struct buf *out);
+enum err wal_mark_decode(
+    struct bytes payload, struct wal_mark *mark, struct wal_conf *conf);
 
 #endif

@@ -1,6 +1,7 @@
 /* What the files of the WAL share; nobody else includes this.
  *   wal.c         writing: encode, write, sync, roll
  *   wal_segment.c segments: the table, making one, zero-filling
+ *   wal_cut.c     segments that are not needed any more
  *   wal_read.c    a window on a segment, and reading entries back
  *   wal_recover.c what wal_open() does
  *   wal_format.c  bytes;  wal_disk.c  files */
@@ -18,7 +19,8 @@
 struct wal_segment {
 	uint32_t sequence;
 	uint64_t first;
-	int fd; /* -1: not open yet */
+	int fd;         /* -1: not open yet */
+	uint64_t bytes; /* where its records end; 0: it is being written */
 };
 
 /* A window on one segment that slides and grows as needed. */
@@ -41,6 +43,7 @@ struct wal {
 	pthread_mutex_t lock;
 	struct wal_segment *segments;
 	size_t segment_count, segment_cap;
+	bool remove_failed; /* under lock: an old file stayed, so all must */
 
 	/* Loop thread: of wal_read(). */
 	struct wal_reader reader;
@@ -62,7 +65,8 @@ struct wal {
 	/* What was last put; every new segment begins with it. */
 	struct raft_hard_state hard_state;
 	struct wal_conf conf;
-	uint64_t last; /* index of the last entry */
+	struct wal_mark mark; /* index 0: none, nor in segments */
+	uint64_t last;        /* index of the last entry */
 };
 
 /* ---- wal_segment.c ---- */
@@ -71,6 +75,8 @@ struct wal {
 bool wal_segment_find(
     struct wal *w, uint32_t sequence, struct wal_segment *out);
 void wal_segment_add(struct wal *w, const struct wal_segment *s);
+/* Nothing more is written to w->cur. */
+void wal_segment_ended(struct wal *w);
 /* Begin segment `sequence`; what is in the one before is synced.  It becomes
  * w->cur, has hard state and configuration as its first records, and it and its
  * name are durable. */

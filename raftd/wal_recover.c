@@ -13,7 +13,9 @@
 
 #define SCAN_BYTES (1u << 20) /* read at once */
 #define SECTOR_BYTES 512u     /* written as a whole or not at all */
-#define BEGIN_RECORDS 2u      /* hard state and conf, in every segment */
+#define BEGIN_RECORDS                                                          \
+	2u /* hard state and conf, in every segment; the                       \
+	    * first records end with one that is SYNCED */
 
 struct recovery {
 	struct wal *w;
@@ -28,7 +30,10 @@ struct recovery {
 	bool synced;       /* likewise: it ended its batch */
 	uint64_t batch_at; /* where its batch begins in its segment */
 	uint32_t records;  /* in this segment */
-	uint64_t begin;    /* of this segment: behind its first records */
+	uint64_t begin;    /* of this segment: behind its first records; or 0 */
+
+	bool before_known;   /* rec->before_term is */
+	uint64_t first_term; /* of entry rec->first */
 
 	/* Configuration changes behind rec->conf.index, ascending. */
 	uint64_t *changes;
@@ -148,6 +153,19 @@ look_at(struct recovery *rc, size_t i, uint64_t offset, struct rest *rest)
 	return rc->reader.err;
 }
 
+/* Segments behind the damage are not open yet.  False: it cannot be read. */
+static bool
+open_unread(struct recovery *rc, struct wal_segment *s)
+{
+	char name[WAL_NAME_BYTES];
+
+	if (s->fd != -1)
+		return true;
+	wal_name(s->sequence, s->first, name);
+	s->fd = rc->w->disk->open(rc->w->disk->arg, name, false);
+	return s->fd != -1;
+}
+
 /* Refuse: say where, and what a cut at this place would lose. */
 static enum err
 refuse(struct recovery *rc, size_t i, uint64_t offset, const char *reason)
@@ -161,7 +179,7 @@ refuse(struct recovery *rc, size_t i, uint64_t offset, const char *reason)
 	if (look_at(rc, i, offset, &rest) != ERR_OK)
 		return ERR_IO;
 	for (size_t k = i; k < rc->w->segment_count; k++)
-		if (rc->w->segments[k].fd != -1 &&
+		if (open_unread(rc, &rc->w->segments[k]) &&
 		    scan(rc, k, k == i ? offset : WAL_HEADER_BYTES, &rest) !=
 			ERR_OK)
 			return ERR_IO;
@@ -220,11 +238,15 @@ open_segment(struct recovery *rc, size_t i)
 	if (i == 0) {
 		w->id = h.identity;
 		rc->chain = h.chain;
+		rc->rec->first = h.first;
+		rc->rec->last = h.first - 1;
+		rc->before_known = h.first == 1;
 	}
 	if (!same_identity(&h.identity, &w->id))
 		return refuse(rc, i, 0, "segment of another log");
-	if (h.chain != rc->chain)
-		return refuse(rc, i, 0, "records are missing before it");
+	if (h.chain != rc->chain) /* never of the first one */
+		return refuse(rc, i - 1, w->segments[i - 1].bytes,
+		    "the next file follows other records");
 	return ERR_OK;
 }
 
@@ -256,9 +278,16 @@ take_entry(
 
 	if (wal_entry_decode(payload, &e, &data) != ERR_OK)
 		return ERR_CORRUPT;
-	if (e.index < rec->first || e.index > rec->last + 1)
+	if (e.index > rec->last + 1 || e.index <= rec->mark.index)
 		return ERR_CORRUPT;
+	/* The first segment there is may replace entries of older ones. */
+	if (e.index < rec->first) {
+		rec->first = e.index;
+		rc->before_known = e.index == 1;
+	}
 	rec->last = e.index;
+	if (e.index == rec->first)
+		rc->first_term = e.term;
 	note_change(rc, &e);
 	if (rc->on_entry == NULL)
 		return ERR_OK;
@@ -285,18 +314,25 @@ take_conf(struct recovery *rc, struct bytes payload)
 	return ERR_OK;
 }
 
-/* Entries up to index are replaced by a snapshot. */
 static enum err
-take_snapshot(struct recovery *rc, struct bytes payload)
+take_mark(struct recovery *rc, struct bytes payload)
 {
-	uint64_t index, term;
+	struct wal_recovered *rec = rc->rec;
+	struct wal_mark mark = {0};
+	struct wal_conf conf;
 
-	if (wal_snapshot_decode(payload, &index, &term) != ERR_OK)
+	if (wal_mark_decode(payload, &mark, &conf) != ERR_OK ||
+	    mark.index < rec->mark.index)
 		return ERR_CORRUPT;
-	if (index + 1 > rc->rec->first)
-		rc->rec->first = index + 1;
-	if (index > rc->rec->last)
-		rc->rec->last = index;
+	rec->mark = mark;
+	if (!mark.replaces)
+		return mark.index <= rec->last ? ERR_OK : ERR_CORRUPT;
+	rec->first = mark.index + 1;
+	rec->last = mark.index;
+	rec->before_term = mark.term;
+	rc->before_known = true;
+	rec->conf = conf;
+	rc->change_count = 0;
 	return ERR_OK;
 }
 
@@ -314,18 +350,27 @@ take_record(struct recovery *rc, const struct wal_record *r,
 	case WAL_CONF:
 		return take_conf(rc, payload);
 	case WAL_SNAPSHOT:
-		return take_snapshot(rc, payload);
+		return take_mark(rc, payload);
 	case WAL_SYNC:
 		return ERR_OK;
 	}
 	return ERR_CORRUPT; /* wal_record_parse() lets no other pass */
 }
 
-/* Segments may be missing at the start only if a snapshot replaces them. */
+/* Segments may be missing at the start if there is a snapshot in their place.
+ * The oldest entry then only tells the term that the next one follows. */
 static bool
-begins_late(const struct recovery *rc)
+start_is_there(struct recovery *rc)
 {
-	return rc->w->segments[0].sequence != 1 && rc->rec->first == 1;
+	struct wal_recovered *rec = rc->rec;
+
+	if (!rc->before_known) {
+		if (rec->last < rec->first)
+			return false;
+		rec->before_term = rc->first_term;
+		rec->first++;
+	}
+	return rec->first - 1 <= rec->mark.index;
 }
 
 /* Read the records of segment i in rc->reader; *end is where they end: at zeros
@@ -339,6 +384,7 @@ walk(struct recovery *rc, size_t i, uint64_t *end)
 	const uint8_t *p;
 
 	rc->records = 0;
+	rc->begin = 0;
 	for (;;) {
 		p = wal_reader_record(&rc->reader, &w->id, at, &r);
 		if (rc->reader.err != ERR_OK)
@@ -347,9 +393,7 @@ walk(struct recovery *rc, size_t i, uint64_t *end)
 			break;
 		if (take_record(rc, &r, p, w->segments[i].sequence, at) !=
 		    ERR_OK)
-			return refuse(rc, i, at,
-			    begins_late(rc) ? "segments missing before it"
-					    : "records contradict");
+			return refuse(rc, i, at, "records contradict");
 		if (r.batch != rc->batch || rc->records == 0)
 			rc->batch_at = at;
 		rc->chain = r.checksum;
@@ -357,11 +401,13 @@ walk(struct recovery *rc, size_t i, uint64_t *end)
 		rc->synced = (r.flags & WAL_FLAG_SYNCED) != 0;
 		rc->records++;
 		at += wal_record_size(r.length);
-		if (rc->records == BEGIN_RECORDS)
+		if (rc->begin == 0 && rc->records >= BEGIN_RECORDS &&
+		    rc->synced)
 			rc->begin = at;
 	}
 	*end = at;
-	if (rc->records < BEGIN_RECORDS)
+	w->segments[i].bytes = i + 1 < w->segment_count ? at : 0;
+	if (rc->begin == 0)
 		return refuse(rc, i, at, "its first records");
 	return ERR_OK;
 }
@@ -505,6 +551,8 @@ resume(struct recovery *rc, uint64_t end)
 	w->batch = rc->synced ? rc->batch + 1 : rc->batch;
 	w->hard_state = rc->rec->hard_state;
 	w->conf = rc->rec->conf;
+	w->mark = rc->rec->mark;
+	w->mark.replaces = false;
 	w->last = rc->rec->last;
 }
 
@@ -521,11 +569,14 @@ read_all(struct recovery *rc)
 			return e;
 		if ((e = walk(rc, i, &end)) != ERR_OK)
 			return e;
-		if (i == 0 && begins_late(rc))
-			return refuse(rc, i, 0, "segments missing before it");
 	}
 	if ((e = judge_end(rc, end)) != ERR_OK)
 		return e;
+	if (!start_is_there(rc))
+		return refuse(rc, 0, 0, "segments missing before it");
+	/* What is in a snapshot was committed. */
+	if (rec->hard_state.commit < rec->mark.index)
+		rec->hard_state.commit = rec->mark.index;
 	if (rec->hard_state.commit > rec->last)
 		return refuse(rc, w->segment_count - 1, end,
 		    "committed entries are missing");

@@ -41,6 +41,15 @@ wal_segment_add(struct wal *w, const struct wal_segment *s)
 	(void)pthread_mutex_unlock(&w->lock);
 }
 
+void
+wal_segment_ended(struct wal *w)
+{
+	(void)pthread_mutex_lock(&w->lock);
+	assert(w->segment_count > 0);
+	w->segments[w->segment_count - 1].bytes = w->at;
+	(void)pthread_mutex_unlock(&w->lock);
+}
+
 enum err
 wal_failed(struct wal *w, const char *op, const char *name)
 {
@@ -96,7 +105,7 @@ wal_segment_fill(struct wal *w, uint64_t end)
 	return ERR_OK;
 }
 
-/* The first bytes of a segment into w->out: header, hard state, conf. */
+/* The first bytes of a segment into w->out: header, hard state, conf, mark. */
 static void
 encode_begin(struct wal *w)
 {
@@ -114,6 +123,12 @@ encode_begin(struct wal *w)
 	buf_clear(&payload);
 	wal_conf_encode(&w->conf, &payload);
 	wal_put(w, WAL_CONF, buf_bytes(&payload), (struct bytes){0});
+	if (w->mark.index != 0) {
+		buf_clear(&payload);
+		wal_mark_encode(&w->mark, NULL, &payload);
+		wal_put(
+		    w, WAL_SNAPSHOT, buf_bytes(&payload), (struct bytes){0});
+	}
 	wal_seal(w, WAL_FLAG_SYNCED);
 	buf_free(&payload);
 }

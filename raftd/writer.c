@@ -6,6 +6,7 @@
  * only reads the bytes of payloads: it never touches a blob's count. */
 #include "raftd/writer.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -110,11 +111,13 @@ fill_item(struct writer *wr, const struct writer_job *job, size_t i)
 {
 	const struct raft_msg *m = &job->append;
 	struct raft_hard_state *hs = &wr->hard_states[i];
-	bool must_sync = m->entry_count > 0 || job->conf != NULL;
+	bool must_sync =
+	    m->entry_count > 0 || job->conf != NULL || job->mark.index != 0;
 
 	wr->items[i] = (struct wal_batch_item){.entries = m->entries,
 	    .entry_count = m->entry_count,
-	    .conf = job->conf};
+	    .conf = job->conf,
+	    .mark = job->mark.index != 0 ? &job->mark : NULL};
 	if (m->term == 0 && m->vote == 0 && m->commit == 0)
 		return must_sync; /* unchanged */
 	*hs = (struct raft_hard_state){
@@ -262,12 +265,8 @@ writer_open(struct loop *loop, struct wal *w)
 void
 writer_submit(struct writer *wr, struct writer_job **job)
 {
-	/* It cannot be stored, and its response must not be given. */
-	if ((*job)->append.snapshot != NULL) {
-		log_errorx("writer: a snapshot arrived, which this version "
-			   "cannot store; run the version of the other nodes");
-		_exit(EX_CONFIG);
-	}
+	/* A snapshot from another node is a mark in the log. */
+	assert(((*job)->append.snapshot != NULL) == (*job)->mark.replaces);
 	jobs_push(&wr->staged, *job);
 	*job = NULL;
 	wr->waiting++;

@@ -15,6 +15,7 @@ struct writer_job {
 	struct writer_job *next;
 	struct raft_msg append; /* owned; its responses are due when done */
 	struct wal_conf *conf;  /* owned; NULL: none */
+	struct wal_mark mark;   /* index 0: none; goes before the entries */
 	struct wal_position *positions; /* owned; one per entry, when done */
 };
 

@@ -12,11 +12,25 @@ struct config {
 	const char *admin_listen;
 	const char *data_dir;
 	const char *run_dir; /* NULL: not given */
-	const char *engine;  /* kvd knows which there are */
+	/* kvd knows which there are; NULL: not given */
+	const char *engine;
+	bool rebuild; /* the next kvd is started without its store */
 	uint64_t heartbeat_ms;
 	uint64_t election_ms;
 	uint64_t max_value_bytes;
 	uint64_t request_timeout_ms;
+	uint64_t check_interval_ms;
+	/* Handed on as they are, and judged by the child; NULL: not given. */
+	const char *wal_segment_bytes;
+	const char *cache_bytes;
+	const char *reserve_bytes;
+	const char *snapshot_log_bytes;
+	const char *snapshot_count;
+	const char *snapshot_rate_bytes;
+	const char *log_keep_bytes;
+	const char *lmdb_map_bytes;
+	const char *leveldb_cache_bytes;
+	const char *leveldb_write_buffer_bytes;
 	const char *log_level;
 };
 

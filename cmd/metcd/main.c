@@ -3,8 +3,10 @@
  * Role    Supervisor for laptops, tests and containers: starts raftd, kvd and
  *         httpd, starts again what dies, stops them in order.  Under systemd
  *         there is one unit per process instead.
- * Reads   Options; READY=1 of its children.
- * Writes  DATA/LOCK, DATA/LOCK.children; makes DATA and the run directory.
+ * Reads   Options; READY=1 of its children; orders at RUN/metcd.sock;
+ *         DATA/engine.
+ * Writes  DATA/LOCK, DATA/LOCK.children, DATA/engine; makes DATA and the run
+ *         directory.
  * Trusts  Its children's exit codes; nothing that is stored.
  * Exits   0 told to stop; 64 wrong call; 69, 74, 75 a child could not start
  *         for that reason, or (75) the directory is in use; 77, 78 directory
@@ -16,6 +18,7 @@
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -25,6 +28,8 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "cmd/metcd/config.h"
+#include "cmd/metcd/control.h"
+#include "cmd/metcd/engine.h"
 #include "cmd/metcd/heirs.h"
 #include "cmd/metcd/notify.h"
 #include "cmd/metcd/spawn.h"
@@ -49,6 +54,7 @@ struct metcd {
 	struct spawn spawn;
 	struct loop *loop;
 	struct supervisor supervisor;
+	struct control control;
 	struct mono started[CHILDREN];
 	struct loop_timer timer[CHILDREN];
 	struct timer_arg timer_arg[CHILDREN];
@@ -60,9 +66,14 @@ static pid_t
 op_spawn(void *arg, enum child_id id)
 {
 	struct metcd *m = arg;
+	pid_t pid;
 
 	m->started[id] = mono_now();
-	return spawn_child(&m->spawn, id);
+	pid = spawn_child(&m->spawn, id);
+	if (id == CHILD_KVD && pid != -1)
+		m->config.rebuild =
+		    false; /* the one that was told to, has it */
+	return pid;
 }
 
 static void
@@ -199,6 +210,22 @@ is_ignored(int signo)
 	return sigaction(signo, NULL, &act) == 0 && act.sa_handler == SIG_IGN;
 }
 
+/* Without --engine it is the last one, whoever chose that. */
+static void
+choose_engine(struct config *c)
+{
+	const char *last = engine_recall(c->data_dir);
+
+	if (c->engine == NULL)
+		c->engine = last != NULL ? last : ENGINE_DEFAULT;
+	else if (engine_is_known(c->engine) &&
+		 (last == NULL || strcmp(last, c->engine) != 0) &&
+		 engine_remember(c->data_dir, c->engine) == -1)
+		log_warn("cannot write %s/engine; a start without --engine "
+			 "will not know this one",
+		    c->data_dir);
+}
+
 static void
 open_loop(struct metcd *m)
 {
@@ -226,6 +253,7 @@ metcd_init(struct metcd *m, int argc, char *argv[])
 	    (rc = spawn_find(&m->spawn)) != 0 ||
 	    (rc = take_directories(m)) != 0)
 		return rc;
+	choose_engine(&m->config);
 	m->notify_fd = notify_open(m->notify_address);
 	if (m->notify_fd == -1)
 		return EX_OSERR;
@@ -234,7 +262,8 @@ metcd_init(struct metcd *m, int argc, char *argv[])
 	m->spawn.notify_address = m->notify_address;
 	open_loop(m);
 	supervise_init(&m->supervisor, &ops, m);
-	return 0;
+	return control_open(
+	    &m->control, m->loop, m->run_dir, &m->config, &m->supervisor);
 }
 
 static void
@@ -242,6 +271,7 @@ metcd_fini(struct metcd *m)
 {
 	if (m->supervisor.exit_code == EX_OK)
 		log_info("stopped"); /* a failure has had its line */
+	control_close(&m->control);
 	loop_close(m->loop);
 	(void)close(m->notify_fd); /* no data is behind any of these */
 	(void)close(m->spawn.lock_fd);
@@ -257,8 +287,10 @@ main(int argc, char *argv[])
 	if ((rc = metcd_init(&m, argc, argv)) != 0)
 		return rc;
 	supervise_start(&m.supervisor);
-	while (!supervise_done(&m.supervisor))
+	while (!supervise_done(&m.supervisor)) {
 		(void)loop_wait(m.loop, MONO_NEVER);
+		control_run(&m.control);
+	}
 	metcd_fini(&m);
 	return m.supervisor.exit_code;
 }

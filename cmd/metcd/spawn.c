@@ -15,8 +15,8 @@
 
 #include "base/log.h"
 
-#define ARGS_MAX 32u
-#define NUMBERS_MAX 8u
+#define ARGS_MAX 40u
+#define NUMBERS_MAX 16u
 #define NUMBER_BYTES 21u /* of a uint64_t, with the NUL */
 
 /* --- where the programs are --- */
@@ -117,6 +117,14 @@ add_number(struct args *a, const char *option, uint64_t value)
 	add_text(a, option, text);
 }
 
+/* Only what the user has said something about. */
+static void
+add_given(struct args *a, const char *option, const char *value)
+{
+	if (value != NULL)
+		add_text(a, option, value);
+}
+
 static void
 add_raftd(struct args *a, const struct config *c)
 {
@@ -124,6 +132,26 @@ add_raftd(struct args *a, const struct config *c)
 	add_text(a, "--cluster", c->cluster);
 	add_number(a, "--heartbeat-ms", c->heartbeat_ms);
 	add_number(a, "--election-ms", c->election_ms);
+	add_given(a, "--wal-segment-bytes", c->wal_segment_bytes);
+	add_given(a, "--cache-bytes", c->cache_bytes);
+	add_given(a, "--reserve-bytes", c->reserve_bytes);
+	add_given(a, "--snapshot-log-bytes", c->snapshot_log_bytes);
+	add_given(a, "--snapshot-count", c->snapshot_count);
+	add_given(a, "--snapshot-rate-bytes", c->snapshot_rate_bytes);
+	add_given(a, "--log-keep-bytes", c->log_keep_bytes);
+}
+
+static void
+add_kvd(struct args *a, const struct config *c)
+{
+	add_text(a, "--engine", c->engine);
+	if (c->rebuild)
+		add(a, "--rebuild");
+	add_number(a, "--check-interval-ms", c->check_interval_ms);
+	add_given(a, "--lmdb-map-bytes", c->lmdb_map_bytes);
+	add_given(a, "--leveldb-cache-bytes", c->leveldb_cache_bytes);
+	add_given(
+	    a, "--leveldb-write-buffer-bytes", c->leveldb_write_buffer_bytes);
 }
 
 static void
@@ -133,6 +161,7 @@ add_httpd(struct args *a, const struct config *c)
 	add_text(a, "--admin-listen", c->admin_listen);
 	add_number(a, "--max-value-bytes", c->max_value_bytes);
 	add_number(a, "--request-timeout-ms", c->request_timeout_ms);
+	add_number(a, "--check-interval-ms", c->check_interval_ms);
 }
 
 static void
@@ -147,7 +176,7 @@ make_args(struct args *a, const struct spawn *s, enum child_id id)
 		add_raftd(a, s->config);
 		break;
 	case CHILD_KVD:
-		add_text(a, "--engine", s->config->engine);
+		add_kvd(a, s->config);
 		break;
 	}
 	add_text(a, "--data-dir", s->config->data_dir);

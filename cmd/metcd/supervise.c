@@ -115,8 +115,14 @@ act_up(struct supervisor *s, enum child_id id)
 static void
 act_gone(struct supervisor *s, enum child_id id)
 {
-	s->child[id].state = CHILD_GONE;
 	s->child[id].pid = -1;
+	if (s->child[id].restart) {
+		s->child[id].restart = false;
+		s->child[id].backoff_ms = 0;
+		act_spawn(s, id);
+		return;
+	}
+	s->child[id].state = CHILD_GONE;
 	stop_next(s);
 }
 
@@ -159,6 +165,13 @@ act_term(struct supervisor *s, enum child_id id)
 }
 
 static void
+act_restart(struct supervisor *s, enum child_id id)
+{
+	s->child[id].restart = true;
+	act_term(s, id);
+}
+
+static void
 act_kill(struct supervisor *s, enum child_id id)
 {
 	s->child[id].state = CHILD_STOPPING;
@@ -184,13 +197,14 @@ act_nothing(struct supervisor *s, enum child_id id)
 
 #define NOT act_nothing
 static action_fn *const actions[CHILD_STATES][CHILD_EVENTS] = {
-    /* START, READY, EXIT, TIMER, STOP, KILL */
-    [CHILD_DOWN] = {act_spawn, NOT, NOT, NOT, act_gone, act_gone},
-    [CHILD_STARTING] = {NOT, act_up, act_judge, NOT, act_term, act_kill},
-    [CHILD_UP] = {NOT, NOT, act_judge, NOT, act_term, act_kill},
-    [CHILD_BACKOFF] = {NOT, NOT, NOT, act_spawn, act_gone, act_gone},
-    [CHILD_STOPPING] = {NOT, NOT, act_gone, act_kill_late, NOT, act_kill},
-    [CHILD_GONE] = {NOT, NOT, NOT, NOT, NOT, NOT},
+    /* START, READY, EXIT, TIMER, RESTART, STOP, KILL */
+    [CHILD_DOWN] = {act_spawn, NOT, NOT, NOT, NOT, act_gone, act_gone},
+    [CHILD_STARTING] = {NOT, act_up, act_judge, NOT, act_restart, act_term,
+	act_kill},
+    [CHILD_UP] = {NOT, NOT, act_judge, NOT, act_restart, act_term, act_kill},
+    [CHILD_BACKOFF] = {NOT, NOT, NOT, act_spawn, act_spawn, act_gone, act_gone},
+    [CHILD_STOPPING] = {NOT, NOT, act_gone, act_kill_late, NOT, NOT, act_kill},
+    [CHILD_GONE] = {NOT, NOT, NOT, NOT, NOT, NOT, NOT},
 };
 #undef NOT
 
@@ -240,6 +254,13 @@ supervise_timer(struct supervisor *s, enum child_id id)
 	dispatch(s, id, CHILD_TIMER);
 }
 
+void
+supervise_restart(struct supervisor *s, enum child_id id)
+{
+	if (!s->stopping)
+		dispatch(s, id, CHILD_RESTART);
+}
+
 /* Ask the first child that is not gone to stop, unless it was asked. */
 static void
 stop_next(struct supervisor *s)
@@ -264,6 +285,7 @@ supervise_stop(struct supervisor *s, int exit_code)
 	s->exit_code = exit_code;
 	/* Those that wait for a restart do not wait for their turn. */
 	for (unsigned i = 0; i < CHILDREN; i++) {
+		s->child[i].restart = false;
 		if (s->child[i].state == CHILD_BACKOFF)
 			s->child[i].state = CHILD_GONE;
 	}

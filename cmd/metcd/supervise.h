@@ -1,13 +1,16 @@
 /* The supervisor's rules as a table, state x event -> action, without any I/O:
  * what is to be done is asked for through struct supervise_ops.
  *
- *            START    READY  EXIT         TIMER      STOP      KILL
- *   DOWN     spawn    -      -            -          gone      gone
- *   STARTING -        up     judge        -          SIGTERM   SIGKILL
- *   UP       -        -      judge        -          SIGTERM   SIGKILL
- *   BACKOFF  -        -      -            spawn      gone      gone
- *   STOPPING -        -      gone, next   SIGKILL    -         SIGKILL
- *   GONE     -        -      -            -          -         -
+ *            START    READY  EXIT         TIMER      RESTART   STOP      KILL
+ *   DOWN     spawn    -      -            -          -         gone      gone
+ *   STARTING -        up     judge        -          SIGTERM   SIGTERM SIGKILL
+ *   UP       -        -      judge        -          SIGTERM   SIGTERM SIGKILL
+ *   BACKOFF  -        -      -            spawn      spawn     gone      gone
+ *   STOPPING -        -      gone, next   SIGKILL    -         - SIGKILL GONE
+ * -        -      -            -          -         -         -
+ *
+ * A child that is to be restarted is STOPPING, and spawned where another one
+ * would be gone.
  *
  * judge: the exit codes of base/daemon.h decide between restart (at once the
  * first time, then after a growing delay while it keeps dying young) and the
@@ -41,10 +44,11 @@ enum child_event {
 	CHILD_READY,
 	CHILD_EXIT,
 	CHILD_TIMER,
+	CHILD_RESTART,
 	CHILD_STOP,
 	CHILD_KILL
 };
-#define CHILD_EVENTS 6u
+#define CHILD_EVENTS 7u
 
 /* A child that has run for this long is not dying young. */
 #define CHILD_STEADY_MS 2000u
@@ -57,6 +61,7 @@ struct child {
 	enum child_state state;
 	pid_t pid;           /* while STARTING, UP or STOPPING */
 	bool was_ready;      /* ever, in this supervisor's life */
+	bool restart;        /* STOPPING, to be started again */
 	uint64_t backoff_ms; /* delay after the next early death */
 	int status;          /* of the last exit, as from waitpid */
 	uint64_t ran_ms;     /* before the last exit */
@@ -91,6 +96,9 @@ void supervise_ready(struct supervisor *s, enum child_id id);
 void supervise_exited(
     struct supervisor *s, enum child_id id, int status, uint64_t ran_ms);
 void supervise_timer(struct supervisor *s, enum child_id id);
+
+/* Stop a child and start it again, at once. */
+void supervise_restart(struct supervisor *s, enum child_id id);
 
 /* Stop the children in order, then be done with exit_code.  The first call
  * decides. */

@@ -36,7 +36,11 @@ struct ctl {
 	struct endpoints admin; /* for nodes: each is asked */
 	enum ctl_output output;
 	uint64_t timeout_ms; /* for the whole command */
+	bool timeout_given;
 	bool stale;
+	bool cluster;
+	const char *data_dir; /* of a node on this machine */
+	const char *run_dir;  /* NULL: data_dir/run */
 	const char *verb;
 	char **operands; /* after the verb; borrowed from argv */
 	size_t operand_count;
@@ -53,5 +57,9 @@ enum ctl_exit verb_get(const struct ctl *c);
 enum ctl_exit verb_del(const struct ctl *c);
 /* status.c */
 enum ctl_exit verb_status(const struct ctl *c);
+/* node.c */
+enum ctl_exit verb_snapshot(const struct ctl *c);
+enum ctl_exit verb_engine(const struct ctl *c);
+enum ctl_exit verb_rebuild(const struct ctl *c);
 
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "cmd/metcdctl/progress.h"
 #include "proto/limits.h"
 
 #define CONNECT_MS_MAX 2000
@@ -77,6 +78,16 @@ set_request(CURL *curl, const struct http_request *r, const char *url,
 	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
 }
 
+/* libcurl calls it about once a second, or more often. */
+static int
+on_progress(void *arg, curl_off_t to_get, curl_off_t got, curl_off_t to_send,
+    curl_off_t sent)
+{
+	(void)arg, (void)to_get, (void)got, (void)to_send, (void)sent;
+	progress_tick();
+	return 0;
+}
+
 /* Bytes of the request that were handed to the connection. */
 static bool
 was_sent(CURL *curl)
@@ -99,6 +110,8 @@ perform(CURL *curl, struct http_answer *a, struct buf *body,
 	curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, detail);
 	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body);
 	curl_easy_setopt(curl, CURLOPT_WRITEDATA, body);
+	curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+	curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
 	rc = curl_easy_perform(curl);
 	if (rc == CURLE_OK)
 		rc = curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);

@@ -36,8 +36,16 @@ static const struct verb verbs[] = {
     {"get", "KEY", 1, 1, ASKS | OPTION_STALE,
 	"write the value of KEY, byte for byte", verb_get},
     {"del", "KEY", 1, 1, ASKS, "remove KEY, if it is there", verb_del},
-    {"status", "", 0, 0, OPTION_ADMIN | OPTION_OUTPUT | OPTION_TIMEOUT,
+    {"status", "", 0, 0,
+	OPTION_ADMIN | OPTION_OUTPUT | OPTION_TIMEOUT | OPTION_CLUSTER,
 	"say how nodes are", verb_status},
+    {"snapshot", "", 0, 0, OPTION_ADMIN | OPTION_TIMEOUT,
+	"let nodes take a snapshot now", verb_snapshot},
+    {"engine", "NAME", 1, 1, OPTION_DIRS | OPTION_TIMEOUT,
+	"give the node on this machine another storage engine", verb_engine},
+    {"rebuild", "", 0, 0, OPTION_DIRS | OPTION_TIMEOUT,
+	"throw its store away, it is made anew from log and snapshot",
+	verb_rebuild},
     {0},
 };
 
@@ -82,7 +90,7 @@ print_help(const struct verb *only)
 	for (const struct verb *v = verbs; v->name != NULL; v++) {
 		if (only == NULL)
 			printf(
-			    "  %-6s %-12s %s\n", v->name, v->operands, v->help);
+			    "  %-8s %-12s %s\n", v->name, v->operands, v->help);
 		if (only == NULL || only == v)
 			options |= v->options;
 	}
@@ -180,7 +188,7 @@ run(struct ctl *c, int argc, char *argv[])
 int
 main(int argc, char *argv[])
 {
-	struct ctl c = {.timeout_ms = TIMEOUT_MS};
+	struct ctl c = {.timeout_ms = TIMEOUT_MS, .data_dir = "./metcd.data"};
 	enum ctl_exit rc = run(&c, argc, argv);
 
 	mem_free(c.data.text);

@@ -98,6 +98,7 @@ set_timeout(struct ctl *c, const char *source, const char *value)
 		return CTL_BAD_INPUT;
 	}
 	c->timeout_ms = ms;
+	c->timeout_given = true;
 	return CTL_OK;
 }
 
@@ -107,6 +108,31 @@ set_stale(struct ctl *c, const char *source, const char *value)
 	(void)source;
 	(void)value;
 	c->stale = true;
+	return CTL_OK;
+}
+
+static enum ctl_exit
+set_cluster(struct ctl *c, const char *source, const char *value)
+{
+	(void)source;
+	(void)value;
+	c->cluster = true;
+	return CTL_OK;
+}
+
+static enum ctl_exit
+set_data_dir(struct ctl *c, const char *source, const char *value)
+{
+	(void)source;
+	c->data_dir = value;
+	return CTL_OK;
+}
+
+static enum ctl_exit
+set_run_dir(struct ctl *c, const char *source, const char *value)
+{
+	(void)source;
+	c->run_dir = value;
 	return CTL_OK;
 }
 
@@ -121,6 +147,12 @@ static const struct option table[] = {
 	"time for the whole command (10000)", set_timeout},
     {OPTION_STALE, "--stale", NULL, NULL,
 	"read what the node has, without asking the others", set_stale},
+    {OPTION_CLUSTER, "--cluster", NULL, NULL,
+	"compare the nodes' hashes; exit 1 if one differs", set_cluster},
+    {OPTION_DIRS, "--data-dir", "METCDCTL_DATA_DIR", "DIR",
+	"data of the node on this machine (./metcd.data)", set_data_dir},
+    {OPTION_DIRS, "--run-dir", "METCDCTL_RUN_DIR", "DIR",
+	"its sockets (DIR/run)", set_run_dir},
     {0},
 };
 

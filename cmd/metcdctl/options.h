@@ -11,6 +11,8 @@
 #define OPTION_OUTPUT 4u
 #define OPTION_TIMEOUT 8u
 #define OPTION_STALE 16u
+#define OPTION_CLUSTER 32u
+#define OPTION_DIRS 64u
 
 struct options {
 	unsigned given; /* OPTION_* bits of the command line */

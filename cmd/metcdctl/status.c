@@ -1,12 +1,17 @@
 /* The verb status: what nodes say about themselves. */
 #include <jansson.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/buf.h"
 #include "cmd/metcdctl/client.h"
+#include "cmd/metcdctl/compare.h"
 #include "cmd/metcdctl/ctl.h"
+
+#define COMPARE_TRIES 10
+#define COMPARE_PAUSE_MS 100
 
 /* A line of the table; short words for what stands below. */
 #define ROW "%-4s %-9s %-6s %-5s %-9s %-9s %-9s %-9s %-9s %-8s %s\n"
@@ -75,15 +80,15 @@ add_simple(struct buf *out, const json_t *status)
 	    cell(status, "id"), cell(status, "role"), cell(status, "leader"),
 	    cell(status, "term"), cell(status, "version"),
 	    cell(status, "cluster_id"));
-	add(out, "  raft first=%s last=%s commit=%s applied=%s\n",
+	add(out, "  raft first=%s last=%s commit=%s applied=%s snapshot=%s\n",
 	    cell(raft, "first"), cell(raft, "last"), cell(raft, "commit"),
-	    cell(raft, "applied"));
+	    cell(raft, "applied"), cell(raft, "snapshot"));
 	add(out,
 	    "  kv connected=%s engine=%s applied=%s durable=%s "
-	    "revision=%s keys=%s bytes=%s hash=%s\n",
+	    "revision=%s keys=%s bytes=%s hash=%s diverged=%s\n",
 	    cell(kv, "connected"), cell(kv, "engine"), cell(kv, "applied"),
 	    cell(kv, "durable"), cell(kv, "revision"), cell(kv, "keys"),
-	    cell(kv, "bytes"), cell(kv, "hash"));
+	    cell(kv, "bytes"), cell(kv, "hash"), cell(kv, "diverged"));
 	for (size_t i = 0; i < json_array_size(peers); i++)
 		add_peer(out, json_array_get(peers, i));
 }
@@ -176,11 +181,10 @@ ask_node(const char *endpoint, struct mono deadline, json_t *all)
 	return rc;
 }
 
-enum ctl_exit
-verb_status(const struct ctl *c)
+/* Ask all nodes; those that answer are in all. */
+static enum ctl_exit
+ask_all(const struct ctl *c, struct mono deadline, json_t *all)
 {
-	const struct mono deadline = mono_add_ms(mono_now(), c->timeout_ms);
-	json_t *all = json_array();
 	enum ctl_exit rc = CTL_OK;
 
 	for (size_t i = 0; i < c->admin.count; i++) {
@@ -189,12 +193,65 @@ verb_status(const struct ctl *c)
 		if (one != CTL_OK)
 			rc = one;
 	}
-	if (json_array_size(all) > 0) {
-		enum ctl_exit printed = print_all(c, all);
+	return rc;
+}
 
-		if (printed != CTL_OK)
-			rc = printed;
+/* Nodes that are written to are rarely met at the same index: ask again. */
+static enum ctl_exit
+ask_comparable(const struct ctl *c, struct mono deadline, json_t *all)
+{
+	enum ctl_exit rc = ask_all(c, deadline, all);
+
+	for (int i = 0;
+	     i < COMPARE_TRIES && rc == CTL_OK && !compare_is_possible(all) &&
+	     !mono_reached(deadline, mono_now());
+	     i++) {
+		(void)poll(NULL, 0, COMPARE_PAUSE_MS); /* others' progress */
+		json_array_clear(all);
+		rc = ask_all(c, deadline, all);
 	}
+	return rc;
+}
+
+/* Where the verdict stands: behind the report, but not within JSON. */
+static enum ctl_exit
+print_verdict(const struct ctl *c, const json_t *all)
+{
+	struct buf out = {0};
+	const bool well = compare_nodes(all, &out);
+	enum ctl_exit rc = CTL_OK;
+
+	if (c->output != CTL_JSON)
+		rc = ctl_print(out.data, out.len);
+	else
+		(void)fwrite(out.data, 1, out.len, stderr);
+	buf_free(&out);
+	return rc != CTL_OK ? rc : well ? CTL_OK : CTL_ERROR;
+}
+
+static enum ctl_exit
+report(const struct ctl *c, const json_t *all, enum ctl_exit rc)
+{
+	enum ctl_exit printed;
+
+	if (json_array_size(all) == 0)
+		return rc;
+	if ((printed = print_all(c, all)) != CTL_OK)
+		rc = printed;
+	if (c->cluster && (printed = print_verdict(c, all)) != CTL_OK)
+		rc = printed;
+	return rc;
+}
+
+enum ctl_exit
+verb_status(const struct ctl *c)
+{
+	const struct mono deadline = mono_add_ms(mono_now(), c->timeout_ms);
+	json_t *all = json_array();
+	enum ctl_exit rc = c->cluster ? ask_comparable(c, deadline, all)
+				      : ask_all(c, deadline, all);
+
+	rc = report(c, all, rc);
 	json_decref(all);
 	return rc;
 }

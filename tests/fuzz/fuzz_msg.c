@@ -95,6 +95,11 @@ whole_again(struct again *a, uint8_t type)
 		struct msg_applied applied;
 		struct msg_status_ask status_ask;
 		struct msg_kv_status kv_status;
+		struct msg_snap_ask snap_ask;
+		struct msg_snap_head snap_head;
+		struct msg_snap_data snap_data;
+		struct msg_control control;
+		struct msg_controlled controlled;
 	} m;
 
 	if (type == MSG_HELLO)
@@ -109,6 +114,16 @@ whole_again(struct again *a, uint8_t type)
 		WHOLE(a, msg_status_ask_wire, &m.status_ask);
 	else if (type == MSG_KV_STATUS)
 		WHOLE(a, msg_kv_status_wire, &m.kv_status);
+	else if (type == MSG_SNAP_ASK)
+		WHOLE(a, msg_snap_ask_wire, &m.snap_ask);
+	else if (type == MSG_SNAP_HEAD)
+		WHOLE(a, msg_snap_head_wire, &m.snap_head);
+	else if (type == MSG_SNAP_DATA)
+		WHOLE(a, msg_snap_data_wire, &m.snap_data);
+	else if (type == MSG_CONTROL)
+		WHOLE(a, msg_control_wire, &m.control);
+	else if (type == MSG_CONTROLLED)
+		WHOLE(a, msg_controlled_wire, &m.controlled);
 	else
 		wire_require(&a->in, false); /* a body that msg.c has not */
 }

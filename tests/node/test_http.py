@@ -184,10 +184,11 @@ SHAPE = {
     "role": (str, {"leader", "follower", "candidate", "learner"}.__contains__),
     "version": TEXT,
     "raft": {"first": COUNT, "last": COUNT, "commit": COUNT,
-             "applied": COUNT},
+             "applied": COUNT, "snapshot": COUNT, "connected": FLAG},
     "kv": {"connected": FLAG, "engine": TEXT, "applied": COUNT,
            "durable": COUNT, "revision": COUNT, "keys": COUNT, "bytes": COUNT,
-           "hash": (str, lambda v: re.fullmatch(r"[0-9a-f]{32}", v))},
+           "hash": (str, lambda v: re.fullmatch(r"[0-9a-f]{32}", v)),
+           "diverged": FLAG, "diverged_index": COUNT},
     "peers": [{"id": COUNT, "address": TEXT, "learner": FLAG, "match": COUNT,
                "state": (str, lambda v: True), "connected": FLAG}],
 }

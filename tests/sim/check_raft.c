@@ -54,6 +54,10 @@ struct view {                /* of a node */
 	uint64_t committed; /* as it last said */
 	uint64_t leads;     /* term it leads, as last seen; 0: none */
 	bool started_now;   /* its first turn is to come */
+	bool recovering;
+	/* What recovery tells of, by index: the newest of each. */
+	struct raft_entry *found;
+	size_t found_cap;
 };
 
 struct leader {
@@ -134,6 +138,21 @@ chain_of(uint64_t before, const struct raft_entry *e)
 	return hash64(data.data, data.len, hash64(head, sizeof(head), 0x51));
 }
 
+/* Up to index, l is what was committed: a snapshot stands for it. */
+static void
+take_committed(unsigned node, struct log *l, uint64_t index)
+{
+	if (index > committed_count) {
+		violate("node %u has a snapshot of index %" PRIu64
+			" and only %" PRIu64 " are committed",
+		    node, index, committed_count);
+		return;
+	}
+	for (uint64_t i = 1; i <= index; i++)
+		log_put(l, i, committed[i - 1].term, committed[i - 1].chain);
+	l->last = index;
+}
+
 /* An entry behind the last one of l; log matching is checked here. */
 static void
 take_entry(unsigned node, struct log *l, const struct raft_entry *e,
@@ -209,6 +228,14 @@ check_raft_submitted(unsigned node, const struct raft_msg *m)
 		violate("leader append-only: node %u replaces index %" PRIu64
 			" as leader of term %" PRIu64,
 		    node, m->entries[0].index, v->leads);
+	if (m->snapshot != NULL) {
+		if (m->snapshot->index <= v->committed)
+			violate("node %u installs a snapshot of index %" PRIu64
+				" and has committed %" PRIu64,
+			    node, m->snapshot->index, v->committed);
+		take_committed(node, &v->given, m->snapshot->index);
+		sim.installs++;
+	}
 	for (size_t i = 0; i < m->entry_count; i++) {
 		if (m->entries[i].index <= v->committed)
 			violate("node %u replaces committed index %" PRIu64,
@@ -216,8 +243,9 @@ check_raft_submitted(unsigned node, const struct raft_msg *m)
 		take_entry(node, &v->given, &m->entries[i], false);
 	}
 	assert(v->under_way < 1024);
-	v->floor[v->under_way++] =
-	    m->entry_count > 0 ? m->entries[0].index : UINT64_MAX;
+	v->floor[v->under_way++] = m->snapshot != NULL    ? 0
+				   : m->entry_count > 0 ? m->entries[0].index
+							: UINT64_MAX;
 }
 
 void
@@ -231,6 +259,8 @@ check_raft_durable(unsigned node, const struct raft_msg *m)
 		v->term = m->term;
 		v->vote = m->vote;
 	}
+	if (m->snapshot != NULL)
+		take_committed(node, &v->durable, m->snapshot->index);
 	for (size_t i = 0; i < m->entry_count; i++)
 		take_entry(node, &v->durable, &m->entries[i], true);
 }
@@ -243,13 +273,37 @@ check_raft_recovering(unsigned node)
 	struct view *v = &views[node];
 
 	v->given.last = 0;
+	v->recovering = true;
+	for (size_t i = 0; i < v->found_cap; i++)
+		free(v->found[i].data);
+	free(v->found);
+	v->found = NULL;
+	v->found_cap = 0;
 }
 
 void
 check_raft_recovered_entry(unsigned node, const struct raft_entry *e)
 {
-	/* The first entries are written before anybody can know them. */
-	take_entry(node, &views[node].given, e, e->term > 1);
+	struct view *v = &views[node];
+	size_t cap = v->found_cap;
+
+	while (e->index >= v->found_cap)
+		v->found_cap = v->found_cap == 0 ? 256 : v->found_cap * 2;
+	if (v->found_cap > cap) {
+		v->found = realloc(
+		    v->found, v->found_cap * sizeof(v->found[0]));
+		assert(v->found != NULL);
+		memset(v->found + cap, 0,
+		    (v->found_cap - cap) * sizeof(v->found[0]));
+	}
+	free(v->found[e->index].data);
+	v->found[e->index] = *e;
+	if (e->data != NULL) {
+		v->found[e->index].data =
+		    malloc(sizeof(struct blob) + e->data->len);
+		memcpy(v->found[e->index].data, e->data,
+		    sizeof(struct blob) + e->data->len);
+	}
 }
 
 /* Recovered: v->given.  Promised: v->durable, but what was under way may have
@@ -280,10 +334,17 @@ check_promises(unsigned node, const struct raft_hard_state *hs)
 }
 
 void
-check_raft_recovered(unsigned node, const struct raft_hard_state *hs)
+check_raft_recovered(unsigned node, const struct wal_recovered *rec)
 {
 	struct view *v = &views[node];
 	static const struct raft_hard_state none;
+	const struct raft_hard_state *hs = rec->fresh ? NULL : &rec->hard_state;
+
+	take_committed(node, &v->given, rec->first - 1);
+	/* The first entries are written before anybody can know them. */
+	for (uint64_t i = rec->first; i <= rec->last && !sim.violated; i++)
+		take_entry(
+		    node, &v->given, &v->found[i], v->found[i].term > 1);
 
 	if (!sim.violated)
 		check_promises(node, hs != NULL ? hs : &none);
@@ -482,6 +543,9 @@ void
 check_raft_reset(void)
 {
 	for (unsigned i = 0; i <= SIM_NODES_MAX; i++) {
+		for (size_t k = 0; k < views[i].found_cap; k++)
+			free(views[i].found[k].data);
+		free(views[i].found);
 		free(views[i].given.v);
 		free(views[i].durable.v);
 	}

@@ -25,7 +25,7 @@ struct command {
 
 struct totals {
 	uint64_t passed, failed, undecided, virtual_ns, steps;
-	uint64_t operations, commits, leaders;
+	uint64_t operations, commits, leaders, installs;
 };
 
 static void
@@ -143,6 +143,7 @@ add_up(struct totals *t)
 	t->operations += sim.operations;
 	t->commits += sim.commits;
 	t->leaders += sim.leaders;
+	t->installs += sim.installs;
 	if (sim.violated)
 		t->failed++;
 	else
@@ -221,6 +222,7 @@ totals_add(struct totals *a, const struct totals *b)
 	a->operations += b->operations;
 	a->commits += b->commits;
 	a->leaders += b->leaders;
+	a->installs += b->installs;
 }
 
 /* Run every c->jobs-th seed; one that crashes is counted and left out. */
@@ -417,11 +419,12 @@ main(int argc, char *argv[])
 		printf("seeds=%" PRIu64 " virtual_hours=%.2f real_s=%.1f "
 		       "events=%" PRIu64 " operations=%" PRIu64
 		       " commits=%" PRIu64 " leaders=%" PRIu64
-		       " undecided_keys=%" PRIu64 "\n",
+		       " installs=%" PRIu64 " undecided_keys=%" PRIu64 "\n",
 		    t.passed + t.failed, (double)t.virtual_ns / 3.6e12,
 		    (double)(to.tv_sec - from.tv_sec) +
-			(double)(to.tv_nsec - from.tv_nsec) / 1e9,
-		    t.steps, t.operations, t.commits, t.leaders, t.undecided);
+		        (double)(to.tv_nsec - from.tv_nsec) / 1e9,
+		    t.steps, t.operations, t.commits, t.leaders, t.installs,
+		    t.undecided);
 	printf("%" PRIu64 " passed, %" PRIu64 " failed\n", t.passed, t.failed);
 	return t.failed == 0 ? 0 : 1;
 }

@@ -121,6 +121,7 @@ raftd_new(unsigned node)
 	    .heartbeat_ms = sim.heartbeat_ms,
 	    .election_ms = sim.election_ms,
 	    .cache_bytes = sim.cache_bytes,
+	    .snapshot_count = sim.snapshot_count,
 	    .log_level = "info"};
 	return rd;
 }

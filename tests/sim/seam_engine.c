@@ -13,6 +13,9 @@ extern const struct engine_ops real_engine_memory; /* sim.mk renames it */
 
 static struct engine *kept[SIM_NODES_MAX + 1];    /* "lmdb" */
 static struct engine *current[SIM_NODES_MAX + 1]; /* of the running kvd */
+static struct engine *before[SIM_NODES_MAX + 1];  /* it loads another one */
+static struct engine *loading[SIM_NODES_MAX + 1]; /* "lmdb" */
+static uint64_t opened_by[SIM_NODES_MAX + 1];     /* life of its kvd */
 
 static void
 look_at(struct bytes record)
@@ -46,8 +49,12 @@ static enum err
 memory_open(struct engine **ep, const char *dir)
 {
 	enum err rc = real_engine_memory.open(ep, dir);
+	struct proc *p = sim.current;
 
-	current[sim.current->node] = *ep;
+	before[p->node] =
+	    opened_by[p->node] == p->life ? current[p->node] : NULL;
+	opened_by[p->node] = p->life;
+	current[p->node] = *ep;
 	return rc;
 }
 
@@ -92,6 +99,8 @@ pass_scan_close(struct engine_iter *i)
 static void
 memory_close(struct engine *e)
 {
+	if (current[sim.current->node] == e)
+		current[sim.current->node] = before[sim.current->node];
 	real_engine_memory.close(e);
 }
 
@@ -114,10 +123,19 @@ lmdb_open(struct engine **ep, const char *dir)
 	enum err rc = ERR_OK;
 
 	sim.current = NULL;
-	if (kept[p->node] == NULL)
-		rc = real_engine_memory.open(&kept[p->node], dir);
+	if (loading[p->node] != NULL) /* of a life that ended */
+		real_engine_memory.close(loading[p->node]);
+	loading[p->node] = NULL;
+	if (opened_by[p->node] == p->life) {
+		rc = real_engine_memory.open(&loading[p->node], dir);
+		*ep = loading[p->node];
+	} else {
+		if (kept[p->node] == NULL)
+			rc = real_engine_memory.open(&kept[p->node], dir);
+		*ep = current[p->node] = kept[p->node];
+	}
+	opened_by[p->node] = p->life;
 	sim.current = p;
-	*ep = current[p->node] = kept[p->node];
 	return rc;
 }
 
@@ -137,7 +155,19 @@ lmdb_write(struct engine *e, const struct engine_write *writes, size_t n)
 static void
 lmdb_close(struct engine *e)
 {
-	(void)e;
+	struct proc *p = sim.current;
+	unsigned n = p->node;
+
+	sim.current = NULL;
+	if (e == loading[n]) {
+		real_engine_memory.close(e);
+		loading[n] = NULL;
+	} else if (loading[n] != NULL) { /* it takes its place */
+		real_engine_memory.close(e);
+		kept[n] = current[n] = loading[n];
+		loading[n] = NULL;
+	}
+	sim.current = p;
 }
 
 const struct engine_ops engine_lmdb = {.name = "lmdb",
@@ -160,6 +190,9 @@ engines_power_cut(unsigned node)
 	if (kept[node] != NULL)
 		real_engine_memory.close(kept[node]);
 	kept[node] = NULL;
+	if (loading[node] != NULL)
+		real_engine_memory.close(loading[node]);
+	loading[node] = NULL;
 }
 
 void
@@ -168,6 +201,8 @@ engines_reset(void)
 	for (unsigned i = 0; i <= SIM_NODES_MAX; i++)
 		engines_power_cut(i);
 	memset(current, 0, sizeof(current));
+	memset(before, 0, sizeof(before));
+	memset(opened_by, 0, sizeof(opened_by));
 }
 
 /* The keys of a node at the end of a run are those of the model. */

@@ -134,8 +134,7 @@ sim_wal_open(struct wal **wp, const struct wal_disk *d,
 		return e;
 	}
 	wal_set_limits(*wp, sim.segment_bytes, sim.prefill_bytes);
-	check_raft_recovered(
-	    sim.current->node, rec->fresh ? NULL : &rec->hard_state);
+	check_raft_recovered(sim.current->node, rec);
 	return ERR_OK;
 }
 

@@ -206,6 +206,7 @@ struct sim {
 	uint32_t hunt;    /* per mille: a new leader is struck at once */
 	uint64_t cache_bytes;
 	uint64_t segment_bytes, prefill_bytes;
+	uint64_t snapshot_count;
 	uint64_t value_bytes_max;
 	struct { /* of the Raft core, see raft_config */
 		uint64_t bytes_per_msg, committed_bytes, uncommitted_bytes;
@@ -226,7 +227,7 @@ struct sim {
 
 	/* counters for the summary */
 	uint64_t turns, messages, operations, answered, faults[FAULTS];
-	uint64_t commits, leaders, undecided;
+	uint64_t commits, leaders, undecided, installs;
 };
 
 extern struct sim sim;
@@ -383,7 +384,7 @@ void check_raft_durable(unsigned node, const struct raft_msg *append);
 /* wal_open has found these. */
 void check_raft_recovering(unsigned node);
 void check_raft_recovered_entry(unsigned node, const struct raft_entry *e);
-void check_raft_recovered(unsigned node, const struct raft_hard_state *hs);
+void check_raft_recovered(unsigned node, const struct wal_recovered *rec);
 uint64_t check_raft_committed(void); /* by anybody */
 unsigned check_raft_leader(void);    /* node that leads the newest term, or 0 */
 /* A committed entry, for the model. */

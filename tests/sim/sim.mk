@@ -20,7 +20,7 @@ SIM_BIN    := $(if $(filter build/sim,$(SIM_O)),bin,$(SIM_O))
 SIM_OWN    := $(wildcard tests/sim/*.c)
 SIM_SHARED := base/buf.c base/blob.c base/hash.c base/mono.c \
 	$(filter-out proto/link_stream.c proto/link_connect.c,$(wildcard proto/*.c))
-SIM_RAFTD  := $(filter-out raftd/main.c raftd/wal_disk.c,$(wildcard raftd/*.c)) \
+SIM_RAFTD  := $(filter-out raftd/main.c raftd/wal_disk.c raftd/snapio.c raftd/check.c,$(wildcard raftd/*.c)) \
 	$(wildcard raftd/raft/*.c)
 SIM_KVD    := $(filter-out kvd/engine_lmdb.c kvd/engine_leveldb.c,$(wildcard kvd/*.c))
 SIM_HTTPD  := httpd/pending.c httpd/batch.c
@@ -38,6 +38,7 @@ SIM_RENAME_raftd/writer.c := --redefine-sym pthread_create=sim_pthread_create \
 	--redefine-sym read=sim_read --redefine-sym write=sim_write
 SIM_RENAME_raftd/ready.c := --redefine-sym writer_submit=sim_writer_submit \
 	--redefine-sym writer_done=sim_writer_done
+SIM_RENAME_raftd/snap_take.c := $(SIM_RENAME_raftd/ready.c)
 SIM_RENAME_raftd/store.c := --redefine-sym wal_open=sim_wal_open \
 	--redefine-sym raft_new=sim_raft_new
 SIM_RENAME_kvd/engine_memory.c := \

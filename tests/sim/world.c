@@ -282,6 +282,12 @@ draw_settings(void)
 	draw_hostility();
 	for (unsigned i = 1; i <= sim.opt.nodes; i++)
 		end += sprintf(end, "%s10.0.0.%u:3380", i > 1 ? "," : "", i);
+	/* In half of the runs nodes take snapshots and cut their logs. */
+	sim.snapshot_count = 0;
+	if (rng_below(r, 2) == 0) {
+		sim.snapshot_count = rng_between(r, 5, 60);
+		sim.segment_bytes = rng_between(r, 2, 8) << 10;
+	}
 }
 
 static void

@@ -4,8 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/mem.h"
+#include "kvd/dirs.h"
 
 struct sent sent[SENT_MAX];
 size_t sent_count;
@@ -14,7 +16,8 @@ struct link {
 	bool up;
 	struct wire w;
 };
-static struct link httpd_link = {.up = true};
+static struct link httpd_link = {.up = true}, raftd_link = {.up = true};
+bool links_are_full;
 
 /* --- the link module's part --- */
 
@@ -41,7 +44,7 @@ bool
 link_is_full(const struct link *l)
 {
 	(void)l;
-	return false;
+	return links_are_full;
 }
 
 void
@@ -91,10 +94,18 @@ sent_item(size_t n, uint32_t i)
 void
 fixture_open(struct fixture *f)
 {
+	const struct dirs_path dir = dirs_path(f->dir, f->ops->name, "");
+
 	memset(&f->kvd, 0, sizeof f->kvd);
-	assert_int_equal(store_open(&f->kvd.store, f->ops, f->dir), ERR_OK);
+	f->kvd.kv_dir = f->dir;
+	f->kvd.raftd = &raftd_link;
+	if (f->ops->durable)
+		(void)mkdir(dir.text, 0700); /* if it is not there */
+	assert_int_equal(store_open(&f->kvd.store, f->ops, dir.text), ERR_OK);
 	assert_int_equal(
 	    sessions_open(&f->kvd.sessions, &f->kvd.store), ERR_OK);
+	f->kvd.check = check_open(1);
+	check_reset(f->kvd.check, &f->kvd.store.state);
 	f->kvd.store.state.cluster = 1;
 	f->kvd.store.state.node = NODE;
 }
@@ -102,7 +113,10 @@ fixture_open(struct fixture *f)
 void
 fixture_close(struct fixture *f, bool failed)
 {
+	snapshot_stop(&f->kvd);
+	load_abandon(&f->kvd.load);
 	sessions_close(f->kvd.sessions);
+	check_close(f->kvd.check);
 	assert_int_equal(store_close(&f->kvd.store, failed), ERR_OK);
 	buf_free(&f->kvd.replies);
 	buf_free(&f->kvd.questions);

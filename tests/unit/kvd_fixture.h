@@ -19,7 +19,7 @@
 
 struct fixture {
 	const struct engine_ops *ops;
-	char dir[64];
+	char dir[64]; /* DATA/kv */
 	struct kvd kvd;
 };
 
@@ -38,6 +38,7 @@ struct sent {
 };
 extern struct sent sent[SENT_MAX];
 extern size_t sent_count;
+extern bool links_are_full;
 void sent_clear(void);
 /* The n-th is a REPLY; item i of it is copied out, value is borrowed. */
 struct msg_reply sent_reply(size_t n);

@@ -9,23 +9,34 @@
 
 #include "proto/cmd.h"
 
-static const struct cmd_batch head = {CMD_FORMAT, 1, 2, 3, 3, 4};
+#define COUNT 5u
+static const struct cmd_batch head = {CMD_FORMAT, 1, 2, 3, 3, COUNT};
 
 static const struct cmd cmds[] = {
-    {CMD_PUT, CMD_ALWAYS, 0, {(const uint8_t *)"k", 1},
-	{(const uint8_t *)"value", 5}},
-    {CMD_PUT, CMD_IF_REVISION, 77, {(const uint8_t *)"key", 3}, {NULL, 0}},
-    {CMD_DELETE, CMD_IF_PRESENT, 0, {(const uint8_t *)"\0x", 2}, {NULL, 0}},
-    {CMD_DELETE, CMD_IF_REVISION, 78, {(const uint8_t *)"b", 1}, {NULL, 0}},
+    {.op = CMD_PUT,
+	.key = {(const uint8_t *)"k", 1},
+	.value = {(const uint8_t *)"value", 5}},
+    {.op = CMD_PUT,
+	.when = CMD_IF_REVISION,
+	.if_revision = 77,
+	.key = {(const uint8_t *)"key", 3}},
+    {.op = CMD_DELETE,
+	.when = CMD_IF_PRESENT,
+	.key = {(const uint8_t *)"\0x", 2}},
+    {.op = CMD_DELETE,
+	.when = CMD_IF_REVISION,
+	.if_revision = 78,
+	.key = {(const uint8_t *)"b", 1}},
+    {.op = CMD_CHECK, .check = {.node = 5, .index = 6, .hash = {7, 8}}},
 };
 
 static enum err
-batch_wire(struct wire *w, struct cmd_batch *b, struct cmd c[4])
+batch_wire(struct wire *w, struct cmd_batch *b, struct cmd c[COUNT])
 {
 	uint32_t i;
 
 	cmd_batch_wire(w, b);
-	for (i = 0; i < b->count && i < 4; i++)
+	for (i = 0; i < b->count && i < COUNT; i++)
 		cmd_wire(w, &c[i]);
 	return wire_end(w);
 }
@@ -34,7 +45,7 @@ static void
 encode(struct buf *out)
 {
 	struct cmd_batch b = head;
-	struct cmd c[4];
+	struct cmd c[COUNT];
 	struct wire w;
 
 	memcpy(c, cmds, sizeof(c));
@@ -47,11 +58,11 @@ encode(struct buf *out)
 }
 
 static enum err
-decode(struct bytes in, struct cmd_batch *b, struct cmd c[4])
+decode(struct bytes in, struct cmd_batch *b, struct cmd c[COUNT])
 {
 	struct wire w;
 
-	memset(c, 0xff, 4 * sizeof(*c));
+	memset(c, 0xff, COUNT * sizeof(*c));
 	wire_decode(&w, in);
 	return batch_wire(&w, b, c);
 }
@@ -61,20 +72,22 @@ a_batch_comes_back_as_it_was(void **state)
 {
 	struct buf out = {0};
 	struct cmd_batch b;
-	struct cmd c[4];
+	struct cmd c[COUNT];
 	size_t i;
 
 	(void)state;
 	encode(&out);
 	assert_int_equal(decode(buf_bytes(&out), &b, c), ERR_OK);
 	assert_true(b.node == 1 && b.epoch == 2 && b.seq == 3);
-	assert_true(b.done_below == 3 && b.count == 4);
-	for (i = 0; i < 4; i++) {
+	assert_true(b.done_below == 3 && b.count == COUNT);
+	for (i = 0; i < COUNT; i++) {
 		assert_int_equal(c[i].op, cmds[i].op);
 		assert_int_equal(c[i].when, cmds[i].when);
 		assert_int_equal(c[i].if_revision, cmds[i].if_revision);
 		assert_true(bytes_equal(c[i].key, cmds[i].key));
 		assert_true(bytes_equal(c[i].value, cmds[i].value));
+		assert_memory_equal(
+		    &c[i].check, &cmds[i].check, sizeof(c[i].check));
 	}
 	buf_free(&out);
 }
@@ -84,7 +97,7 @@ a_batch_cut_anywhere_or_longer_is_malformed(void **state)
 {
 	struct buf out = {0};
 	struct cmd_batch b;
-	struct cmd c[4];
+	struct cmd c[COUNT];
 	size_t len;
 
 	(void)state;
@@ -103,7 +116,7 @@ with_byte(const struct buf *good, size_t at, uint8_t value)
 {
 	struct buf copy = {0};
 	struct cmd_batch b;
-	struct cmd c[4];
+	struct cmd c[COUNT];
 	enum err rc;
 
 	buf_append(&copy, good->data, good->len);
@@ -124,7 +137,7 @@ every_range_is_checked(void **state)
 	assert_int_equal(with_byte(&out, 17, 0), ERR_MALFORMED); /* seq 0 */
 	assert_int_equal(with_byte(&out, 33, 0), ERR_MALFORMED); /* count */
 	assert_int_equal(with_byte(&out, 34, 9), ERR_MALFORMED); /* count */
-	assert_int_equal(with_byte(&out, 37, 3), ERR_MALFORMED); /* op */
+	assert_int_equal(with_byte(&out, 37, 4), ERR_MALFORMED); /* op */
 	assert_int_equal(with_byte(&out, 38, 4), ERR_MALFORMED); /* when */
 	assert_int_equal(with_byte(&out, 39, 0), ERR_MALFORMED); /* no key */
 	assert_int_equal(with_byte(&out, 41, 1), ERR_MALFORMED); /* key len */

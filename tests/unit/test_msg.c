@@ -32,6 +32,11 @@ struct all {
 		struct msg_status_ask status_ask;
 		struct msg_raft_status raft_status;
 		struct msg_kv_status kv_status;
+		struct msg_snap_ask snap_ask;
+		struct msg_snap_head snap_head;
+		struct msg_snap_data snap_data;
+		struct msg_control control;
+		struct msg_controlled controlled;
 	} m;
 	union {
 		struct msg_read_item read;
@@ -89,6 +94,16 @@ all_wire(struct wire *w, struct all *a)
 		return msg_status_ask_wire(w, &a->m.status_ask);
 	case MSG_KV_STATUS:
 		return msg_kv_status_wire(w, &a->m.kv_status);
+	case MSG_SNAP_ASK:
+		return msg_snap_ask_wire(w, &a->m.snap_ask);
+	case MSG_SNAP_HEAD:
+		return msg_snap_head_wire(w, &a->m.snap_head);
+	case MSG_SNAP_DATA:
+		return msg_snap_data_wire(w, &a->m.snap_data);
+	case MSG_CONTROL:
+		return msg_control_wire(w, &a->m.control);
+	case MSG_CONTROLLED:
+		return msg_controlled_wire(w, &a->m.controlled);
 	default:
 		return list_wire(w, a);
 	}
@@ -128,7 +143,7 @@ sample_lists(struct all *a)
 		break;
 	case MSG_RAFT_STATUS:
 		a->m.raft_status = (struct msg_raft_status){
-		    1, 2, 3, 4, 5, MSG_ROLE_LEADER, 6, 7, 8, 9, true, 2};
+		    1, 2, 3, 4, 5, MSG_ROLE_LEADER, 6, 7, 8, 9, 10, true, 2};
 		a->item[0].peer = (struct msg_peer_item){
 		    2, "127.0.0.1:3380", false, true, 5, 2};
 		a->item[1].peer =
@@ -138,6 +153,32 @@ sample_lists(struct all *a)
 		fail_msg("no such message: %u", a->type);
 	}
 	return a;
+}
+
+static struct all *
+sample_snapshot(struct all *a)
+{
+	switch (a->type) {
+	case MSG_SNAP_ASK:
+		a->m.snap_ask = (struct msg_snap_ask){1, 2};
+		return a;
+	case MSG_SNAP_HEAD:
+		a->m.snap_head =
+		    (struct msg_snap_head){1, 2, 3, 4, 5, 6, 7, {8, 9}};
+		return a;
+	case MSG_SNAP_DATA:
+		a->m.snap_data =
+		    (struct msg_snap_data){1, 2, true, bytes_of_str("chunk")};
+		return a;
+	case MSG_CONTROL:
+		a->m.control = (struct msg_control){1, MSG_ORDER_SNAPSHOT};
+		return a;
+	case MSG_CONTROLLED:
+		a->m.controlled = (struct msg_controlled){1, ERR_NO_SPACE, 2};
+		return a;
+	default:
+		return sample_lists(a);
+	}
 }
 
 /* A message with all its fields set, all different where they can be. */
@@ -166,17 +207,18 @@ sample(struct all *a, uint8_t type)
 		a->m.status_ask = (struct msg_status_ask){9};
 		return a;
 	case MSG_KV_STATUS:
-		a->m.kv_status =
-		    (struct msg_kv_status){1, 2, 3, 4, 5, 6, {7, 8}, "leveldb"};
+		a->m.kv_status = (struct msg_kv_status){
+		    1, 2, 3, 4, 5, 6, {7, 8}, "leveldb", true, 9};
 		return a;
 	default:
-		return sample_lists(a);
+		return sample_snapshot(a);
 	}
 }
 
 static const uint8_t types[] = {MSG_HELLO, MSG_PROPOSE, MSG_READ, MSG_REFUSE,
     MSG_COMMIT, MSG_APPLIED, MSG_REPLY, MSG_ASK, MSG_STATUS_ASK,
-    MSG_RAFT_STATUS, MSG_KV_STATUS};
+    MSG_RAFT_STATUS, MSG_KV_STATUS, MSG_SNAP_ASK, MSG_SNAP_HEAD, MSG_SNAP_DATA,
+    MSG_CONTROL, MSG_CONTROLLED};
 #define TYPES (sizeof(types) / sizeof(types[0]))
 
 static void
@@ -244,6 +286,7 @@ fields_come_back_as_they_were(void **state)
 	assert_int_equal(b.item[0].peer.match, 5);
 	assert_true(b.m.raft_status.kvd_connected);
 	assert_int_equal(b.m.raft_status.applied, 9);
+	assert_int_equal(b.m.raft_status.snapshot, 10);
 	buf_free(&out);
 }
 

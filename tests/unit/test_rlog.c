@@ -27,7 +27,8 @@ struct fixture {
 	uint64_t cache_bytes;
 	uint64_t seed;
 	/* The model. */
-	uint64_t last;
+	uint64_t first, last;
+	uint64_t marked; /* entries up to here are in a snapshot */
 	uint64_t term[INDEX_MAX + 1];
 	uint32_t len[INDEX_MAX + 1];
 	uint8_t byte[INDEX_MAX + 1];
@@ -36,7 +37,7 @@ struct fixture {
 static void
 on_entry(void *arg, const struct raft_entry *e, struct wal_position at)
 {
-	rlog_append(arg, e, at);
+	rlog_recover(arg, e, at);
 }
 
 static void
@@ -51,12 +52,16 @@ start(struct fixture *f, uint64_t segment_bytes)
 	f->rlog = rlog_open(f->cache_bytes);
 	assert_int_equal(
 	    wal_open(&f->wal, &f->disk, &rec, on_entry, f->rlog), ERR_OK);
-	rlog_set_wal(f->rlog, f->wal);
+	rlog_begin(f->rlog, f->wal, &rec);
 	wal_set_limits(f->wal, segment_bytes, segment_bytes / 4);
 	if (rec.fresh)
 		assert_int_equal(wal_create(f->wal, &id, &conf), ERR_OK);
 	assert_int_equal(rec.last, f->last);
 	assert_int_equal(rlog_last(f->rlog), f->last);
+	/* That of the oldest entry may be all that a restart knows of it. */
+	assert_true(rlog_first(f->rlog) >= f->first);
+	assert_true(rlog_first(f->rlog) <= f->first + 1);
+	f->first = rlog_first(f->rlog);
 }
 
 static int
@@ -67,6 +72,7 @@ setup(void **state)
 	f->md = memdisk_new();
 	f->disk = memdisk_disk(f->md);
 	f->cache_bytes = 4096;
+	f->first = 1;
 	*state = f;
 	return 0;
 }
@@ -164,12 +170,12 @@ check_terms(const struct fixture *f)
 {
 	uint64_t term;
 
-	for (uint64_t i = 1; i <= f->last; i++) {
+	for (uint64_t i = f->first - 1; i <= f->last; i++) {
 		assert_int_equal(rlog_term(f->rlog, i, &term), RAFT_OK);
 		assert_int_equal(term, f->term[i]);
 	}
-	assert_int_equal(rlog_term(f->rlog, 0, &term), RAFT_OK);
-	assert_int_equal(term, 0);
+	if (f->first == 1)
+		assert_int_equal(f->term[0], 0);
 	assert_int_equal(
 	    rlog_term(f->rlog, f->last + 1, &term), RAFT_UNAVAILABLE);
 }
@@ -303,7 +309,129 @@ wrong_bytes_from_the_disk_end_the_process(void **state)
 	assert_int_equal(WEXITSTATUS(status), EX_IOERR);
 }
 
-/* Random appends, replacements, reads and restarts. */
+static void
+mark(struct fixture *f, uint64_t index, uint64_t term, bool replaces)
+{
+	struct wal_conf conf = {.index = index};
+	struct wal_mark m = {
+	    .index = index, .term = term, .replaces = replaces};
+	struct wal_batch_item item = {
+	    .mark = &m, .conf = replaces ? &conf : NULL};
+
+	assert_int_equal(wal_write(f->wal, &item, 1, true, NULL), ERR_OK);
+	f->marked = index;
+	if (!replaces)
+		return;
+	rlog_reset(f->rlog, index, term);
+	f->first = index + 1;
+	f->last = index;
+	f->term[index] = term;
+}
+
+/* What is before index may go. */
+static void
+cut(struct fixture *f, uint64_t index)
+{
+	uint32_t segment = wal_cut_before(f->wal, index, 0);
+	struct wal_removed *removed;
+	struct raft_entry *out;
+	size_t count;
+	uint64_t term;
+
+	if (segment == 0)
+		return;
+	rlog_cut(f->rlog, segment);
+	removed = wal_cut(f->wal, segment);
+	wal_remove(&removed);
+	assert_true(rlog_first(f->rlog) >= f->first);
+	assert_true(rlog_first(f->rlog) <= index + 1);
+	f->first = rlog_first(f->rlog);
+	if (f->first < 3)
+		return;
+	assert_int_equal(
+	    rlog_term(f->rlog, f->first - 2, &term), RAFT_COMPACTED);
+	assert_int_equal(
+	    rlog_entries(f->rlog, f->first - 1, f->first, 1, &out, &count),
+	    RAFT_COMPACTED);
+}
+
+static void
+a_log_that_was_cut_begins_later(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t bytes;
+
+	start(f, 4096);
+	append(f, 1, 300, 1, 100);
+	append(f, 301, 300, 2, 100);
+	bytes = rlog_bytes_after(f->rlog, 400);
+	assert_true(bytes > 200 * 100 && bytes < 200 * 250);
+	assert_int_equal(rlog_bytes_after(f->rlog, 600), 0);
+	mark(f, 500, 2, false);
+	cut(f, 400);
+	assert_true(f->first > 300);
+	check_terms(f);
+	check_entries(f, f->first, 601, RAFT_NO_LIMIT);
+	bytes = rlog_bytes_after(f->rlog, 1);
+	assert_true(bytes > 200 * 100 && bytes < 300 * 250);
+	start(f, 4096);
+	check_terms(f);
+	check_entries(f, f->first, 601, RAFT_NO_LIMIT);
+	append(f, 601, 10, 3, 100);
+	check_entries(f, f->first, 611, RAFT_NO_LIMIT);
+}
+
+static void
+a_snapshot_from_another_node_takes_the_place_of_the_log(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t term;
+
+	start(f, 4096);
+	append(f, 1, 100, 1, 100);
+	mark(f, 50, 7, true);
+	assert_int_equal(rlog_last(f->rlog), 50);
+	check_terms(f);
+	assert_int_equal(rlog_term(f->rlog, 49, &term), RAFT_COMPACTED);
+	start(f, 4096);
+	assert_int_equal(rlog_bytes_after(f->rlog, 50), 0);
+	check_terms(f);
+	append(f, 51, 10, 7, 10);
+	mark(f, 1000, 9, true);
+	append(f, 1001, 10, 9, 10);
+	check_entries(f, 1001, 1011, RAFT_NO_LIMIT);
+	start(f, 4096);
+	check_terms(f);
+	check_entries(f, 1001, 1011, RAFT_NO_LIMIT);
+}
+
+static void
+the_core_gets_the_snapshot_that_joins_the_log(void **state)
+{
+	struct fixture *f = *state;
+	const struct raft_storage_ops *ops = &rlog_storage_ops;
+	struct raft_snapshot s = {.index = 20, .term = 1}, got;
+
+	start(f, 4096);
+	append(f, 1, 100, 1, 100);
+	assert_false(rlog_snapshot_wanted(f->rlog));
+	assert_int_equal(ops->snapshot(f->rlog, &got), RAFT_SNAP_UNAVAILABLE);
+	assert_true(rlog_snapshot_wanted(f->rlog));
+	assert_false(rlog_snapshot_wanted(f->rlog));
+	s.data = blob_new("x", 1);
+	rlog_set_snapshot(f->rlog, &s);
+	blob_unref(&s.data);
+	assert_int_equal(ops->snapshot(f->rlog, &got), RAFT_OK);
+	assert_int_equal(got.index, 20);
+	assert_int_equal(got.data->len, 1);
+	blob_unref(&got.data);
+	mark(f, 90, 1, false);
+	cut(f, 90);
+	assert_true(f->first > 21);
+	assert_int_equal(ops->snapshot(f->rlog, &got), RAFT_SNAP_UNAVAILABLE);
+}
+
+/* Random appends, replacements, marks, cuts, reads and restarts. */
 static void
 it_is_what_the_model_is(void **state)
 {
@@ -329,14 +457,30 @@ it_is_what_the_model_is(void **state)
 			if (memdisk_random(&f->seed, 200) == 0)
 				first =
 				    1 + memdisk_random(&f->seed, f->last + 1);
-			if (first == 0)
-				first = 1;
+			if (first <= f->marked) /* committed */
+				first = f->marked + 1;
 			term += memdisk_random(&f->seed, 10) == 0;
 			append(f, first, 1 + memdisk_random(&f->seed, 40), term,
 			    memdisk_random(&f->seed, 300));
-		} else if (f->last > 0) {
-			lo = 1 + memdisk_random(&f->seed, f->last);
-			if (memdisk_random(&f->seed, 2) == 0 && f->last > 50)
+		} else if (what < 42 && f->last > f->marked) {
+			mark(f,
+			    f->marked + 1 +
+				memdisk_random(
+				    &f->seed, (f->last - f->marked) / 2 + 1),
+			    term, false);
+			cut(f, f->marked);
+		} else if (what < 43 && f->last < INDEX_MAX - 1000 &&
+			   memdisk_random(&f->seed, 8) == 0) {
+			mark(f,
+			    f->marked + 1 +
+				memdisk_random(
+				    &f->seed, f->last - f->marked + 50),
+			    ++term, true);
+		} else if (f->last >= f->first) {
+			uint64_t n = f->last - f->first + 1;
+
+			lo = f->first + memdisk_random(&f->seed, n);
+			if (memdisk_random(&f->seed, 2) == 0 && n > 50)
 				lo = f->last - memdisk_random(&f->seed, 50);
 			hi = lo + memdisk_random(&f->seed, f->last - lo + 2);
 			if (hi > lo + 600)
@@ -362,6 +506,9 @@ main(void)
 	    TEST(at_least_one_entry_is_given_however_large),
 	    TEST(replaced_entries_are_gone),
 	    TEST(the_core_sees_the_same),
+	    TEST(a_log_that_was_cut_begins_later),
+	    TEST(a_snapshot_from_another_node_takes_the_place_of_the_log),
+	    TEST(the_core_gets_the_snapshot_that_joins_the_log),
 	    TEST(wrong_bytes_from_the_disk_end_the_process),
 	    TEST(it_is_what_the_model_is),
 	};

@@ -380,6 +380,69 @@ a_child_is_found_by_its_pid_while_it_runs(void **state)
 #define EARLY(f) cmocka_unit_test_setup(f, set_up)
 #define READY(f) cmocka_unit_test_setup(f, set_up_all_ready)
 
+/* --- restarts that are asked for --- */
+
+static void
+a_restart_stops_one_child_and_starts_it_at_once(void **state)
+{
+	(void)state;
+	supervise_restart(&bench.s, CHILD_KVD);
+	expect("term kvd\ntimer kvd 600\n");
+	supervise_restart(&bench.s, CHILD_KVD); /* it is under way */
+	expect("");
+	dies(CHILD_KVD, EXITED(0), 10);
+	expect("spawn kvd\n");
+	supervise_ready(&bench.s, CHILD_KVD);
+	expect("");
+	dies(CHILD_KVD, KILLED(SIGKILL), 10); /* the first early death */
+	expect("spawn kvd\n");
+}
+
+static void
+a_restart_that_takes_too_long_is_helped(void **state)
+{
+	(void)state;
+	supervise_restart(&bench.s, CHILD_KVD);
+	expect("term kvd\ntimer kvd 600\n");
+	supervise_timer(&bench.s, CHILD_KVD);
+	expect("kill kvd\n");
+	dies(CHILD_KVD, KILLED(SIGKILL), 10);
+	expect("spawn kvd\n");
+}
+
+static void
+a_restart_ends_the_wait_for_another_one(void **state)
+{
+	(void)state;
+	dies(CHILD_KVD, KILLED(SIGKILL), 10);
+	expect("spawn kvd\n");
+	dies(CHILD_KVD, KILLED(SIGKILL), 10);
+	expect("timer kvd 50\n");
+	supervise_restart(&bench.s, CHILD_KVD);
+	expect("spawn kvd\n");
+	supervise_timer(&bench.s, CHILD_KVD);
+	expect("");
+}
+
+static void
+a_restart_gives_way_to_the_stop_of_all(void **state)
+{
+	(void)state;
+	supervise_restart(&bench.s, CHILD_KVD);
+	expect("term kvd\ntimer kvd 600\n");
+	supervise_stop(&bench.s, EX_OK);
+	expect("term httpd\ntimer httpd 600\n");
+	dies(CHILD_KVD, EXITED(0), 10);
+	expect("");
+	dies(CHILD_HTTPD, EXITED(0), 10);
+	expect("term raftd\ntimer raftd 600\n");
+	supervise_restart(&bench.s, CHILD_KVD);
+	expect("");
+	dies(CHILD_RAFTD, EXITED(0), 10);
+	expect("");
+	assert_true(supervise_done(&bench.s));
+}
+
 int
 main(void)
 {
@@ -403,6 +466,10 @@ main(void)
 	    EARLY(readiness_during_the_stop_is_ignored),
 	    READY(killing_ends_all_children_at_once),
 	    READY(a_child_is_found_by_its_pid_while_it_runs),
+	    READY(a_restart_stops_one_child_and_starts_it_at_once),
+	    READY(a_restart_that_takes_too_long_is_helped),
+	    READY(a_restart_ends_the_wait_for_another_one),
+	    READY(a_restart_gives_way_to_the_stop_of_all),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -26,6 +26,7 @@
 #define ENTRIES_MAX 8u /* of an item */
 
 struct state {
+	uint64_t mark;
 	uint64_t last;
 	uint64_t entries; /* hash of terms and payloads */
 	struct raft_hard_state hs;
@@ -34,6 +35,9 @@ struct state {
 
 struct model {
 	uint64_t entry[INDEX_MAX + 1]; /* hash of term and payload */
+	/* The same before the last mark that replaced them. */
+	uint64_t replaced[INDEX_MAX + 1];
+	uint64_t cut; /* entries before this one need not be there */
 	struct state now;
 	struct state *history; /* after each record */
 	size_t count, cap;
@@ -96,13 +100,33 @@ same_hard_state(
 }
 
 static void
+note_mark(struct model *m, const struct wal_batch_item *item)
+{
+	m->now.mark = item->mark->index;
+	if (item->mark->replaces) {
+		memcpy(m->replaced, m->entry, sizeof(m->entry));
+		memset(m->entry, 0, sizeof(m->entry));
+		m->now.last = item->mark->index;
+		m->now.conf = item->conf->index;
+		m->cut = item->mark->index;
+	}
+	if (m->now.hs.commit < item->mark->index)
+		m->now.hs.commit = item->mark->index;
+	note(m);
+}
+
+static void
 note_item(struct model *m, const struct wal_batch_item *item)
 {
-	if (item->hard_state != NULL && item->entry_count > 0) {
+	bool replaces = item->mark != NULL && item->mark->replaces;
+
+	if (item->hard_state != NULL && (item->entry_count > 0 || replaces)) {
 		m->now.hs.term = item->hard_state->term;
 		m->now.hs.vote = item->hard_state->vote;
 		note(m);
 	}
+	if (item->mark != NULL)
+		note_mark(m, item);
 	for (size_t i = 0; i < item->entry_count; i++) {
 		m->now.last = item->entries[i].index;
 		m->entry[m->now.last] = entry_hash(&item->entries[i]);
@@ -112,7 +136,7 @@ note_item(struct model *m, const struct wal_batch_item *item)
 		m->now.hs = *item->hard_state;
 		note(m);
 	}
-	if (item->conf != NULL) {
+	if (item->conf != NULL && !replaces) {
 		m->now.conf = item->conf->index;
 		note(m);
 	}
@@ -125,7 +149,8 @@ find(const struct model *m, const struct state *s, size_t from)
 	for (size_t i = from; i < m->count; i++) {
 		const struct state *h = &m->history[i];
 
-		if (h->last == s->last && h->entries == s->entries &&
+		if (h->mark == s->mark && h->last == s->last &&
+		    h->entries == s->entries &&
 		    same_hard_state(&h->hs, &s->hs) && h->conf == s->conf)
 			return i;
 	}
@@ -176,11 +201,32 @@ rig_open(struct rig *r, struct state *s)
 	if (e != ERR_OK)
 		return e;
 	wal_set_limits(r->wal, r->segment_bytes, r->prefill_bytes);
-	*s = (struct state){.last = r->rec.last,
+	*s = (struct state){.mark = r->rec.mark.index,
+	    .last = r->rec.last,
 	    .hs = r->rec.hard_state,
 	    .conf = r->rec.conf.index};
-	s->entries = hash64(&r->found[1], r->rec.last * sizeof(uint64_t), 0);
 	return ERR_OK;
+}
+
+/* The oldest outcome from `from` on that r has found, or SIZE_MAX.  Entries
+ * that were cut are as m knows them: none of them was replaced since. */
+static size_t
+outcome(struct rig *r, const struct model *m, struct state *s, size_t from)
+{
+	const uint64_t *fills[] = {m->entry, m->replaced};
+	size_t k = SIZE_MAX;
+
+	assert_true(r->rec.first > 0);
+	assert_true(r->rec.first <= s->last + 1);
+	assert_true(r->rec.first - 1 <= s->mark);
+	for (int i = 0; i < 2 && k == SIZE_MAX; i++) {
+		memcpy(&r->found[1], &fills[i][1],
+		    (r->rec.first - 1) * sizeof(uint64_t));
+		s->entries =
+		    hash64(&r->found[1], s->last * sizeof(uint64_t), 0);
+		k = find(m, s, from);
+	}
+	return k;
 }
 
 static struct wal_conf
@@ -219,6 +265,7 @@ struct work { /* memory of one wal_write() */
 	struct raft_entry entries[ITEMS_MAX][ENTRIES_MAX];
 	struct raft_hard_state hs[ITEMS_MAX];
 	struct wal_conf conf[ITEMS_MAX];
+	struct wal_mark mark;
 	struct wal_position at[ITEMS_MAX * ENTRIES_MAX];
 };
 
@@ -287,6 +334,57 @@ plan_item(struct rig *r, struct work *k, size_t i, bool promises)
 	}
 }
 
+/* A snapshot was taken, of entries that are durable, or another node's takes
+ * the place of all that is not committed. */
+static void
+plan_mark(struct rig *r, struct work *k)
+{
+	const struct model *m = &r->m;
+	const struct state *d = &m->history[m->durable];
+	struct raft_hard_state *hs = &k->hs[0];
+
+	if (memdisk_random(&r->seed, 3) == 0 && m->now.last < INDEX_MAX - 200) {
+		k->mark = (struct wal_mark){.replaces = true,
+		    .term = m->now.hs.term + 1,
+		    .index = m->now.hs.commit + 1 +
+			     memdisk_random(&r->seed,
+				 m->now.last + 20 - m->now.hs.commit)};
+		*hs = (struct raft_hard_state){
+		    .term = k->mark.term, .commit = k->mark.index};
+		k->conf[0] = conf_of(k->mark.index);
+		k->items[0].conf = &k->conf[0];
+		k->items[0].hard_state = hs;
+	} else if (d->hs.commit > m->now.mark) {
+		k->mark = (struct wal_mark){.term = 1,
+		    .index =
+			m->now.mark + 1 +
+			memdisk_random(&r->seed, d->hs.commit - m->now.mark)};
+	} else {
+		return;
+	}
+	k->items[0].mark = &k->mark;
+}
+
+/* Segments that the mark has made superfluous go. */
+static void
+cut_log(struct rig *r)
+{
+	struct model *m = &r->m;
+	uint64_t mark = m->history[m->durable].mark;
+	uint64_t index = mark - memdisk_random(&r->seed, mark / 2 + 1);
+	uint32_t segment = index == 0 ? 0
+				      : wal_cut_before(r->wal, index,
+					    memdisk_random(&r->seed, 3) * 2000);
+	struct wal_removed *removed;
+
+	if (segment == 0)
+		return;
+	if (index > m->cut)
+		m->cut = index;
+	removed = wal_cut(r->wal, segment);
+	wal_remove(&removed);
+}
+
 /* One wal_write(). */
 static enum err
 work_once(struct rig *r)
@@ -297,7 +395,11 @@ work_once(struct rig *r)
 	enum err e;
 
 	for (size_t i = 0; i < n; i++) {
-		plan_item(r, k, i, sync || memdisk_random(&r->seed, 4) == 0);
+		if (i == 0 && sync && memdisk_random(&r->seed, 6) == 0)
+			plan_mark(r, k);
+		if (k->items[i].mark == NULL)
+			plan_item(
+			    r, k, i, sync || memdisk_random(&r->seed, 4) == 0);
 		note_item(&r->m, &k->items[i]);
 	}
 	e = wal_write(r->wal, k->items, n, sync, k->at);
@@ -307,6 +409,8 @@ work_once(struct rig *r)
 	}
 	if (e == ERR_OK && memdisk_random(&r->seed, 3) == 0)
 		e = wal_prepare(r->wal);
+	if (e == ERR_OK && sync && memdisk_random(&r->seed, 4) == 0)
+		cut_log(r);
 	for (size_t i = 0; i < n; i++)
 		for (size_t x = 0; x < k->items[i].entry_count; x++)
 			blob_unref(&k->entries[i][x].data);
@@ -334,8 +438,9 @@ recover(struct rig *r)
 
 	assert_int_equal(rig_open(r, &s), ERR_OK);
 	assert_false(r->rec.fresh);
-	k = find(&r->m, &s, r->m.durable);
+	k = outcome(r, &r->m, &s, r->m.durable);
 	assert_true(k != SIZE_MAX);
+	assert_true(r->rec.first <= r->m.cut + 1);
 	r->m.now = s;
 	memcpy(r->m.entry, r->found, sizeof(r->found));
 	r->m.count = 0;
@@ -419,7 +524,10 @@ fail_at(unsigned op, uint64_t seed, uint64_t nth)
 	if (e == ERR_OK)
 		e = work(r, 40);
 	failed = memdisk_has_failed(r->md);
-	assert_int_equal(e, failed ? ERR_IO : ERR_OK);
+	/* A segment that cannot be removed is no failure of the log. */
+	if (e != ERR_OK || !failed ||
+	    (op != MEMDISK_REMOVE && op != MEMDISK_SYNC_DIR))
+		assert_int_equal(e, failed ? ERR_IO : ERR_OK);
 	memdisk_fail(r->md, 0, 0);
 	if (failed && r->m.count > 0) {
 		/* A new process on the running machine ... */
@@ -428,6 +536,8 @@ fail_at(unsigned op, uint64_t seed, uint64_t nth)
 		/* ... promises what it found, so it must survive. */
 		memdisk_cut(r->md, MEMDISK_CUT_ALL, &r->seed);
 		assert_int_equal(rig_open(r, &after), ERR_OK);
+		(void)outcome(r, &r->m, &after, 0);
+		assert_int_equal(before.mark, after.mark);
 		assert_int_equal(before.last, after.last);
 		assert_int_equal(before.entries, after.entries);
 		assert_true(same_hard_state(&before.hs, &after.hs));
@@ -447,7 +557,7 @@ static void
 every_operation_may_fail_once(void **state)
 {
 	static const unsigned ops[] = {MEMDISK_CREATE, MEMDISK_WRITE,
-	    MEMDISK_SYNC, MEMDISK_RENAME, MEMDISK_SYNC_DIR};
+	    MEMDISK_SYNC, MEMDISK_RENAME, MEMDISK_SYNC_DIR, MEMDISK_REMOVE};
 
 	(void)state;
 	for (uint64_t seed = 1; seed <= 3; seed++) {
@@ -518,11 +628,11 @@ try_copy(
 		assert_true(memdisk_same(before, copy));
 	} else {
 		assert_int_equal(e, ERR_OK);
-		k = find(&r->m, &s, r->m.durable);
+		k = outcome(c, &r->m, &s, r->m.durable);
 		if (k == SIZE_MAX) {
 			t->torn++;
 			assert_true(least == 0 || c->rec.cut_bytes > 0);
-			k = find(&r->m, &s, least);
+			k = outcome(c, &r->m, &s, least);
 		} else {
 			t->whole++;
 		}

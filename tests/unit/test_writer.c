@@ -41,7 +41,7 @@ setup(void **state)
 	wal_set_limits(f->wal, 1 << 16, 1 << 15);
 	assert_int_equal(wal_create(f->wal, &id, &conf), ERR_OK);
 	f->rlog = rlog_open(10000);
-	rlog_set_wal(f->rlog, f->wal);
+	rlog_begin(f->rlog, f->wal, &rec);
 	f->loop = loop_open();
 	f->writer = writer_open(f->loop, f->wal);
 	f->term = 1;

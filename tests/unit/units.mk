@@ -24,7 +24,8 @@ UNIT_link_stranger := $(UNIT_link)
 UNIT_LIBS_link_stranger := $(UNIT_LIBS_link)
 
 UNIT_engine := kvd/engine.c kvd/engine_memory.c kvd/engine_lmdb.c \
-	kvd/engine_leveldb.c base/blob.c base/buf.c base/log.c base/mem.c
+	kvd/engine_leveldb.c base/blob.c base/buf.c base/log.c base/mem.c \
+	base/mono.c
 UNIT_LIBS_engine := -llmdb -lleveldb
 
 UNIT_base_buf := base/buf.c base/blob.c base/mem.c base/log.c
@@ -44,28 +45,42 @@ UNIT_http_pending := tests/unit/pending_bench.c httpd/pending.c \
 	httpd/batch.c proto/cmd.c proto/msg.c \
 	proto/wire.c proto/err.c base/buf.c base/mem.c base/log.c base/mono.c
 UNIT_http_deadline := $(UNIT_http_pending)
+UNIT_http_control := httpd/control.c httpd/checker.c httpd/pending.c \
+	httpd/batch.c proto/cmd.c proto/msg.c proto/wire.c proto/err.c \
+	base/buf.c base/mem.c base/log.c base/mono.c
 KVD_MACHINE := tests/unit/kvd_fixture.c kvd/apply.c kvd/read.c kvd/session.c \
-	kvd/store.c kvd/record.c kvd/overlay.c kvd/marker.c kvd/engine.c \
+	kvd/store.c kvd/record.c kvd/overlay.c kvd/marker.c kvd/dirs.c \
+	kvd/snapshot.c kvd/load.c kvd/loading.c kvd/sync.c kvd/check.c \
+	kvd/scrub.c kvd/engine.c \
 	kvd/engine_memory.c kvd/engine_lmdb.c kvd/engine_leveldb.c \
 	proto/msg.c proto/cmd.c proto/wire.c base/blob.c base/buf.c \
-	base/file.c base/hash.c base/log.c base/mem.c
+	base/file.c base/hash.c base/log.c base/loop.c base/mem.c base/mono.c
 UNIT_apply := $(KVD_MACHINE)
 UNIT_LIBS_apply := -llmdb -lleveldb -lxxhash
 
-WAL := raftd/wal.c raftd/wal_segment.c raftd/wal_read.c raftd/wal_recover.c \
+WAL := raftd/wal.c raftd/wal_cut.c raftd/wal_segment.c raftd/wal_read.c raftd/wal_recover.c \
 	raftd/wal_format.c raftd/wal_disk.c proto/wire.c $(RAFT) base/blob.c \
 	base/buf.c base/hash.c base/log.c base/mem.c
 UNIT_wal := $(WAL) tests/crash/memdisk.c
 UNIT_LIBS_wal := -lxxhash
 UNIT_wal_crash := $(UNIT_wal)
+UNIT_wal_mark := $(UNIT_wal)
+UNIT_LIBS_wal_mark := -lxxhash
 UNIT_LIBS_wal_crash := -lxxhash
+UNIT_snapio := raftd/snapio.c base/loop.c base/mono.c base/mem.c base/log.c
+UNIT_snapfile := raftd/snapfile.c $(UNIT_wal)
+UNIT_LIBS_snapfile := -lxxhash
 UNIT_rlog := raftd/rlog.c $(UNIT_wal)
 UNIT_LIBS_rlog := -lxxhash
 UNIT_writer := raftd/writer.c base/loop.c base/mono.c $(UNIT_rlog)
 UNIT_LIBS_writer := -lxxhash
 UNIT_read := $(KVD_MACHINE)
 UNIT_LIBS_read := -llmdb -lleveldb -lxxhash
-UNIT_store := kvd/store.c kvd/session.c kvd/marker.c kvd/overlay.c \
+UNIT_snapshot := $(KVD_MACHINE) kvd/adopt.c
+UNIT_LIBS_snapshot := -llmdb -lleveldb -lxxhash
+UNIT_check := $(KVD_MACHINE)
+UNIT_LIBS_check := -llmdb -lleveldb -lxxhash
+UNIT_store := kvd/store.c kvd/session.c kvd/marker.c kvd/dirs.c kvd/overlay.c \
 	kvd/record.c kvd/sync.c kvd/engine.c kvd/engine_memory.c \
 	kvd/engine_lmdb.c kvd/engine_leveldb.c proto/wire.c base/blob.c \
 	base/buf.c base/file.c base/hash.c base/log.c base/loop.c base/mem.c \
@@ -79,3 +94,12 @@ HARNESS_UNIT := $(addprefix tests/script/harness/,cluster.c store.c print.c \
 UNIT_raft_cluster := $(RAFT_UNIT) $(HARNESS_UNIT)
 UNIT_raft_input := $(RAFT_UNIT) tests/script/harness/store.c
 UNIT_raft_core := $(RAFT_UNIT) tests/script/harness/store.c
+
+# A tool of tests with real processes: it damages a store; see its source.
+FLIP := tests/lib/flip.c kvd/record.c kvd/engine.c kvd/engine_memory.c \
+	kvd/engine_lmdb.c kvd/engine_leveldb.c proto/wire.c base/blob.c \
+	base/buf.c base/hash.c base/log.c base/mem.c base/mono.c
+$(O)/tests/lib/flip: $(FLIP:%.c=$(O)/%.o)
+	@echo "  LD    $@"
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -llmdb -lleveldb -lxxhash
+unit-programs: $(O)/tests/lib/flip

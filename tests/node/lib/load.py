@@ -78,12 +78,15 @@ def perform(session, op):
         raise AssertionError(f"an answer that is not in the contract: {r}")
 
 
-def unique_puts(prefix=b"u"):
+def unique_puts(prefix=b"u", pad=0):
     """Every write to a key of its own: then the store's revision counts the
-    writes that were applied, and the keys show which."""
+    writes that were applied, and the keys show which.  pad: bytes that each
+    value has more."""
+    padding = b"." * pad
+
     def choose(rng, client, count):
         key = b"%s/%d/%d" % (prefix, client, count)
-        return "put", key, b"%s=%d" % (key, rng.getrandbits(64))
+        return "put", key, b"%s=%d" % (key, rng.getrandbits(64)) + padding
     return choose
 
 

@@ -1,0 +1,140 @@
+/* Comparing what nodes say of their state; see compare.h. */
+#include "cmd/metcdctl/compare.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/limits.h"
+
+/* What one node says. */
+struct said {
+	json_int_t node, applied, diverged_index;
+	const char *hash;
+	bool diverged;
+	bool known; /* its kvd has answered */
+};
+
+static void __attribute__((format(printf, 2, 3)))
+add(struct buf *out, const char *fmt, ...)
+{
+	char *text = NULL;
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vasprintf(&text, fmt, ap);
+	va_end(ap);
+	if (n > 0)
+		buf_append(out, text, (size_t)n);
+	if (n >= 0)
+		free(text);
+}
+
+static struct said
+said_by(const json_t *status)
+{
+	const json_t *kv = json_object_get(status, "kv");
+	struct said s = {
+	    .node = json_integer_value(json_object_get(status, "id")),
+	    .applied = json_integer_value(json_object_get(kv, "applied")),
+	    .diverged_index =
+		json_integer_value(json_object_get(kv, "diverged_index")),
+	    .hash = json_string_value(json_object_get(kv, "hash")),
+	    .diverged = json_is_true(json_object_get(kv, "diverged")),
+	    .known = json_is_true(json_object_get(kv, "connected"))};
+
+	if (s.hash == NULL)
+		s.known = false;
+	return s;
+}
+
+bool
+compare_is_possible(const json_t *all)
+{
+	const struct said first = said_by(json_array_get(all, 0));
+
+	for (size_t i = 0; i < json_array_size(all); i++) {
+		const struct said s = said_by(json_array_get(all, i));
+
+		if (!s.known || s.applied != first.applied)
+			return false;
+	}
+	return true;
+}
+
+/* Nodes with the same applied index as the i-th: how many others there are,
+ * and how many of them have another hash. */
+static void
+count_others(const json_t *all, size_t i, size_t *same, size_t *differ)
+{
+	const struct said mine = said_by(json_array_get(all, i));
+
+	*same = *differ = 0;
+	for (size_t k = 0; k < json_array_size(all); k++) {
+		const struct said s = said_by(json_array_get(all, k));
+
+		if (k == i || !s.known || s.applied != mine.applied)
+			continue;
+		if (strcmp(s.hash, mine.hash) == 0)
+			(*same)++;
+		else
+			(*differ)++;
+	}
+}
+
+static bool
+compare_one(const json_t *all, size_t i, struct buf *out)
+{
+	const struct said s = said_by(json_array_get(all, i));
+	size_t same, differ;
+	bool well = true;
+
+	if (!s.known) {
+		add(out, "node %" JSON_INTEGER_FORMAT ": its kvd is away\n",
+		    s.node);
+		return true;
+	}
+	count_others(all, i, &same, &differ);
+	if (differ > same) {
+		add(out,
+		    "HASH MISMATCH: node %" JSON_INTEGER_FORMAT
+		    " differs from most nodes at applied=%" JSON_INTEGER_FORMAT
+		    " hash=%s\n",
+		    s.node, s.applied, s.hash);
+		well = false;
+	} else if (differ > 0) {
+		well = false;
+	}
+	if (s.diverged) {
+		add(out,
+		    "DIVERGED: node %" JSON_INTEGER_FORMAT
+		    " has found its state wrong at index=%" JSON_INTEGER_FORMAT
+		    "; kvd --rebuild (metcdctl rebuild) there makes it anew\n",
+		    s.node, s.diverged_index);
+		well = false;
+	}
+	return well;
+}
+
+bool
+compare_nodes(const json_t *all, struct buf *out)
+{
+	bool well = true;
+
+	for (size_t i = 0; i < json_array_size(all); i++)
+		well = compare_one(all, i, out) && well;
+	if (!well)
+		add(out, "hashes: NOT EQUAL or not what they should be\n");
+	else if (compare_is_possible(all))
+		add(out,
+		    "hashes: equal on %zu nodes at "
+		    "applied=%" JSON_INTEGER_FORMAT "\n",
+		    json_array_size(all),
+		    said_by(json_array_get(all, 0)).applied);
+	else
+		add(out, "hashes: not comparable, the nodes have not applied "
+			 "the same\n");
+	return well;
+}

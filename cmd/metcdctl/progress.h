@@ -1,0 +1,10 @@
+/* A line on a terminal for what takes more than a moment; nothing elsewhere. */
+#ifndef CMD_METCDCTL_PROGRESS_H
+#define CMD_METCDCTL_PROGRESS_H
+
+/* What is waited for, from now on; text is borrowed until progress_end(). */
+void progress_begin(const char *text);
+void progress_tick(void); /* as often as one likes */
+void progress_end(void);  /* the line is gone */
+
+#endif

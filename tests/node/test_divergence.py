@@ -1,0 +1,139 @@
+"""A byte that changes below the engine is found, told, and healed."""
+
+import os
+import subprocess
+
+import pytest
+
+from lib.cluster import REPO
+from lib.faults import find_in_files, flip
+from lib.load import OK, Load, unique_puts
+from lib.metcdctl import ctl
+from lib.proof import check_unique_puts
+from lib.wait import wait_until
+
+OFTEN = {"METCD_CHECK_INTERVAL_MS": "200"}
+VALUE = b"the value that somebody damages, byte by byte"
+
+
+def damage_files(node, value=VALUE):
+    """Stop the node and change a byte of this value in its store's files."""
+    assert node.terminate()[0] == 0
+    places = find_in_files(node.path("kv"), value)
+    assert places, "the engine does not keep the value as it is"
+    for path, offset in places:
+        flip(path, offset + 4)
+
+
+def damage(node):
+    """The same; with LevelDB below its checksums, by the tool that writes
+    through the engine."""
+    if node.engine == "lmdb":
+        damage_files(node)
+        return
+    assert node.terminate()[0] == 0
+    tool = "build/gcc/tests/lib/flip"
+    subprocess.run(["make", "-s", tool], cwd=REPO, check=True,
+                   stdout=subprocess.DEVNULL)
+    subprocess.run([os.path.join(REPO, tool), node.engine,
+                    node.path("kv", node.engine), "damaged"], check=True)
+
+
+def diverged(node):
+    return node.status()["kv"].get("diverged")
+
+
+def prepare(cluster):
+    """Some keys on all nodes, all of them applied."""
+    first = cluster.node(1)
+    for i in range(30):
+        first.put("before/%d" % i, b"%d" % i)
+    first.put("damaged", VALUE)
+    for i in range(30):
+        first.put("later/%d" % i, b"%d" % i)
+    return cluster.check_same_state()
+
+
+def heal(cluster, node):
+    r = ctl(node, "rebuild")
+    assert r.code == 0, r
+    wait_until(f"node {node.id} is well again", lambda:
+               node.status()["kv"]["connected"] and not diverged(node)
+               and node.is_ready(), 20)
+    cluster.check_same_state()
+    r = ctl(cluster.nodes, "status", "--cluster")
+    assert r.code == 0 and b"hashes: equal on 3 nodes" in r.out, r
+    assert node.get("damaged", query="?consistency=stale").body == VALUE
+
+
+@pytest.mark.parametrize("engine", ["lmdb", "leveldb"])
+def test_a_damaged_value_is_found_by_reading_and_healed(make_cluster, engine):
+    """Nobody touches the key: the node's own reading of all keys finds it."""
+    cluster = make_cluster([engine, "memory", "leveldb"], env=OFTEN)
+    prepare(cluster)
+    node = cluster.node(1)
+    assert ctl(cluster.nodes, "status", "--cluster").code == 0
+    damage(node)
+    node.start()
+    node.wait_ready()
+    wait_until("the damage is in its status", lambda: diverged(node))
+    lines = node.logged("error kvd.*store is damaged")
+    assert lines and "--rebuild" in lines[0].string
+    r = ctl(cluster.nodes, "status", "--cluster")
+    assert r.code == 1 and b"DIVERGED: node 1" in r.out, r
+    assert b"DIVERGED: node 2" not in r.out
+    for other in cluster.nodes[1:]:
+        assert not diverged(other)
+    heal(cluster, node)
+
+
+def test_a_hash_that_went_wrong_is_found_by_comparison_through_the_log(
+        make_cluster):
+    """The damaged key is written over: what is stored is right again, the
+    hash is not.  Reading all keys is slower than that here."""
+    cluster = make_cluster(["lmdb", "memory", "leveldb"],
+                           env={"METCD_CHECK_INTERVAL_MS": "1500"})
+    prepare(cluster)
+    node = cluster.node(1)
+    damage(node)
+    node.start()
+    node.wait_ready()
+    node.put("damaged", VALUE)
+    hashes = {s["kv"]["hash"] for s in cluster.settled()}
+    assert len(hashes) == 2, "the hash has no teeth"
+    r = ctl(cluster.nodes, "status", "--cluster")
+    assert r.code == 1 and b"HASH MISMATCH: node 1" in r.out, r
+    assert b"HASH MISMATCH: node 2" not in r.out
+    wait_until("the nodes' comparison finds it", lambda: diverged(node)
+               and node.logged("state differs from another node's"))
+    for other in cluster.nodes[1:]:
+        other.wait_logged("state differs from another node's")
+        assert not diverged(other), "most agree with it"
+    heal(cluster, node)
+
+
+def test_a_rebuild_under_load_fails_no_request(make_cluster):
+    cluster = make_cluster(["lmdb", "memory", "leveldb"], env=OFTEN)
+    prepare(cluster)
+    with Load(cluster, unique_puts(), rate=100) as load:
+        for node in cluster.nodes:
+            load.wait_for(50)
+            assert ctl(node, "rebuild").code == 0
+    assert {op.outcome for op in load.ops} == {OK}
+    check_unique_puts(cluster, load.ops, 61, 61)
+
+
+def test_a_damaged_block_of_leveldb_is_told_and_healed(make_cluster):
+    """LevelDB has checksums of its own: kvd does not start with it."""
+    cluster = make_cluster(["leveldb", "memory", "lmdb"], env=OFTEN)
+    prepare(cluster)
+    node = cluster.node(1)
+    damage_files(node)
+    node.start()
+    assert node.process.wait(10) == 78
+    node.process = None
+    assert node.logged("error kvd.*--rebuild")
+    node.env["METCD_REBUILD"] = "1"
+    node.start()
+    node.wait_ready()
+    heal(cluster, node)

@@ -1,0 +1,264 @@
+/* Orders to raftd (httpd/control.h) and the proposals of state hashes
+ * (httpd/checker.h), on links that only write down what was sent. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "httpd/checker.h"
+#include "httpd/control.h"
+
+#define SENT_MAX 16
+
+struct link {
+	bool up;
+	size_t sent;
+	struct {
+		uint8_t type;
+		struct buf body;
+	} message[SENT_MAX];
+	struct wire wire;
+};
+
+struct wire *
+link_begin(struct link *l, enum msg_type type)
+{
+	if (!l->up)
+		return NULL;
+	assert_true(l->sent < SENT_MAX);
+	l->message[l->sent].type = (uint8_t)type;
+	wire_encode(&l->wire, &l->message[l->sent].body);
+	return &l->wire;
+}
+
+void
+link_end(struct link *l)
+{
+	assert_int_equal(wire_err(&l->wire), ERR_OK);
+	l->sent++;
+}
+
+bool
+link_is_up(const struct link *l)
+{
+	return l->up;
+}
+
+bool
+link_is_full(const struct link *l)
+{
+	(void)l;
+	return false;
+}
+
+static struct link raftd, kvd;
+static const struct mono start = {1000000000};
+
+static struct {
+	size_t count;
+	enum err code;
+	uint64_t index;
+} told;
+
+static void
+on_controlled(struct control_waiter *w, enum err code, uint64_t index)
+{
+	assert_false(w->waiting);
+	told.count++;
+	told.code = code;
+	told.index = index;
+}
+
+static void
+on_answer(struct waiter *w, const struct answer *a)
+{
+	(void)w;
+	(void)a;
+	fail_msg("a check has nobody who is told");
+}
+
+static int
+set_up(void **state)
+{
+	(void)state;
+	memset(&told, 0, sizeof told);
+	raftd.up = kvd.up = true;
+	return 0;
+}
+
+static int
+tear_down(void **state)
+{
+	struct link *const links[] = {&raftd, &kvd};
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		while (links[i]->sent > 0)
+			buf_free(&links[i]->message[--links[i]->sent].body);
+	}
+	return 0;
+}
+
+/* --- orders --- */
+
+static enum err
+controlled(struct control *ct, uint64_t token, enum err code, uint64_t index)
+{
+	struct msg_controlled m = {
+	    .token = token, .code = (uint8_t)code, .index = index};
+	struct buf body = {0};
+	struct wire w;
+	enum err rc;
+
+	wire_encode(&w, &body);
+	assert_int_equal(msg_controlled_wire(&w, &m), ERR_OK);
+	wire_decode(&w, buf_bytes(&body));
+	rc = control_take(ct, &w);
+	buf_free(&body);
+	return rc;
+}
+
+static void
+an_order_is_answered_by_what_raftd_says(void **state)
+{
+	struct control *ct = control_open(&raftd, on_controlled);
+	struct control_waiter a = {0}, b = {0};
+	struct msg_control m;
+	struct wire w;
+
+	(void)state;
+	assert_true(control_add(ct, &a, MSG_ORDER_SNAPSHOT, start));
+	assert_true(control_add(ct, &b, MSG_ORDER_SNAPSHOT, start));
+	assert_int_equal(raftd.sent, 2);
+	assert_int_equal(raftd.message[0].type, MSG_CONTROL);
+	wire_decode(&w, buf_bytes(&raftd.message[1].body));
+	assert_int_equal(msg_control_wire(&w, &m), ERR_OK);
+	assert_int_equal(m.order, MSG_ORDER_SNAPSHOT);
+	assert_int_equal(m.token, b.token);
+	assert_int_equal(controlled(ct, b.token, ERR_OK, 77), ERR_OK);
+	assert_int_equal(told.count, 1);
+	assert_int_equal(told.code, ERR_OK);
+	assert_int_equal(told.index, 77);
+	assert_int_equal(controlled(ct, b.token, ERR_OK, 78), ERR_OK);
+	assert_int_equal(controlled(ct, 999, ERR_OK, 79), ERR_OK);
+	assert_int_equal(told.count, 1); /* nobody waits for those */
+	assert_int_equal(controlled(ct, a.token, ERR_OVERLOADED, 0), ERR_OK);
+	assert_int_equal(told.count, 2);
+	assert_int_equal(told.code, ERR_OVERLOADED);
+	assert_int_equal(control_next(ct).ns, MONO_NEVER.ns);
+	control_close(ct);
+}
+
+static void
+an_order_ends_at_its_deadline_or_with_raftd(void **state)
+{
+	struct control *ct = control_open(&raftd, on_controlled);
+	struct control_waiter a = {0}, b = {0}, c = {0};
+	const struct mono later = mono_add_ms(start, 10);
+
+	(void)state;
+	assert_true(control_add(ct, &a, MSG_ORDER_SNAPSHOT, start));
+	assert_true(control_add(ct, &b, MSG_ORDER_SNAPSHOT, later));
+	assert_int_equal(control_next(ct).ns, mono_add_ms(start, ORDER_MS).ns);
+	control_run(ct, mono_add_ms(start, ORDER_MS - 1));
+	assert_int_equal(told.count, 0);
+	control_run(ct, mono_add_ms(start, ORDER_MS));
+	assert_int_equal(told.count, 1);
+	assert_int_equal(told.code, ERR_TIMEOUT);
+	control_raftd_down(ct);
+	assert_int_equal(told.count, 2);
+	assert_int_equal(told.code, ERR_UNAVAILABLE);
+	raftd.up = false;
+	assert_false(control_add(ct, &c, MSG_ORDER_SNAPSHOT, later));
+	raftd.up = true;
+	assert_true(control_add(ct, &c, MSG_ORDER_SNAPSHOT, later));
+	control_forget(ct, &c); /* its client has left */
+	control_forget(ct, &c);
+	control_stop(ct);
+	assert_int_equal(told.count, 2);
+	control_close(ct);
+}
+
+/* --- checks --- */
+
+static void
+a_check_says_what_kvd_has_at_what_index(void **state)
+{
+	struct pending *p = pending_open(1, 5000, &raftd, &kvd, on_answer);
+	struct checker c = {0};
+	struct msg_status_ask ask;
+	struct msg_kv_status kv = {.applied = 50, .hash = {7, 8}};
+	struct msg_propose propose;
+	struct cmd_batch batch;
+	struct cmd cmd;
+	struct mono now;
+	struct wire w;
+
+	(void)state;
+	checker_init(&c, 1000, &kvd, p);
+	pending_node(p, 3);
+	now = checker_next(&c);
+	checker_take(&c, 3, &kv, now); /* nobody has asked */
+	checker_run(&c, now);
+	assert_int_equal(kvd.sent, 1);
+	wire_decode(&w, buf_bytes(&kvd.message[0].body));
+	assert_int_equal(msg_status_ask_wire(&w, &ask), ERR_OK);
+	kv.token = ask.token - 1; /* a client's */
+	checker_take(&c, 3, &kv, now);
+	assert_int_equal(pending_count(p), 0);
+	kv.token = ask.token;
+	checker_take(&c, 3, &kv, now);
+	checker_take(&c, 3, &kv, now); /* once is enough */
+	assert_int_equal(pending_count(p), 1);
+	pending_flush(p, now);
+	assert_int_equal(raftd.sent, 1);
+	assert_int_equal(raftd.message[0].type, MSG_PROPOSE);
+	wire_decode(&w, buf_bytes(&raftd.message[0].body));
+	assert_int_equal(msg_propose_wire(&w, &propose), ERR_OK);
+	wire_decode(&w, propose.entry);
+	cmd_batch_wire(&w, &batch);
+	cmd_wire(&w, &cmd);
+	assert_int_equal(wire_end(&w), ERR_OK);
+	assert_int_equal(cmd.op, CMD_CHECK);
+	assert_int_equal(cmd.check.node, 3);
+	assert_int_equal(cmd.check.index, 50);
+	assert_int_equal(cmd.check.hash.lo, 7);
+	/* As long as it is under way there is no other one. */
+	checker_run(&c, checker_next(&c));
+	assert_int_equal(kvd.sent, 1);
+	pending_stop(p);
+	assert_int_equal(pending_count(p), 0);
+	checker_run(&c, checker_next(&c));
+	assert_int_equal(kvd.sent, 2);
+	pending_close(p);
+}
+
+static void
+checks_can_be_turned_off(void **state)
+{
+	struct checker c = {0};
+
+	(void)state;
+	checker_init(&c, 0, &kvd, NULL);
+	assert_int_equal(checker_next(&c).ns, MONO_NEVER.ns);
+	checker_run(&c, mono_add_ms(mono_now(), 1u << 30));
+	assert_int_equal(kvd.sent, 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    TEST(an_order_is_answered_by_what_raftd_says),
+	    TEST(an_order_ends_at_its_deadline_or_with_raftd),
+	    TEST(a_check_says_what_kvd_has_at_what_index),
+	    TEST(checks_can_be_turned_off),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
