@@ -111,6 +111,7 @@ unit-programs: $(UNITS:%=$(O)/tests/unit/%)
 -include tests/script/script.mk
 -include tests/bench/bench.mk
 -include tests/sim/sim.mk
+-include tests/node/node.mk
 
 # All tests; prints a line "N passed, N failed" at the end.
 check: deps-test

@@ -24,8 +24,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		cmd_wire(&in, &c);
 		if (wire_err(&in) != ERR_OK)
 			break;
-		if ((c.key.len < 1) != (c.op == CMD_CHECK) || c.key.len > KEY_BYTES_MAX ||
-		    c.value.len > VALUE_BYTES_MAX)
+		if ((c.key.len < 1) != (c.op == CMD_CHECK) ||
+		    c.key.len > KEY_BYTES_MAX || c.value.len > VALUE_BYTES_MAX)
 			abort();
 		cmd_wire(&out, &c);
 	}
