@@ -184,7 +184,7 @@ SHAPE = {
     "role": (str, {"leader", "follower", "candidate", "learner"}.__contains__),
     "version": TEXT,
     "raft": {"first": COUNT, "last": COUNT, "commit": COUNT,
-             "applied": COUNT, "snapshot": COUNT, "connected": FLAG},
+             "applied": COUNT, "snapshot": COUNT},
     "kv": {"connected": FLAG, "engine": TEXT, "applied": COUNT,
            "durable": COUNT, "revision": COUNT, "keys": COUNT, "bytes": COUNT,
            "hash": (str, lambda v: re.fullmatch(r"[0-9a-f]{32}", v)),
