@@ -111,7 +111,7 @@ def test_a_change_that_is_killed_in_the_middle_gets_there(make_cluster, old,
     after = node.status()["kv"]
     after = node.status()["kv"]
     assert (after["hash"], after["keys"]) == (before["hash"], before["keys"])
-    assert kills > 0 or new == "memory", "the store is too small for this machine"
+    assert kills > 0 or new == "memory", "the store is too small here"
     wait_until("the old store is removed", lambda: has_only(node, new))
     with web.Session(node.client) as s:
         for key, value in held.items():
