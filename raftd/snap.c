@@ -414,6 +414,7 @@ look_at(struct snaps *ss, struct snap *s)
 	struct snap_meta meta;
 	char name[SNAP_NAME_BYTES];
 	uint64_t index = s->meta.head.index;
+	uint64_t ours = ss->rd->identity.cluster; /* 0: there is no log */
 	enum err e;
 
 	snapfile_name(index, name);
@@ -421,7 +422,7 @@ look_at(struct snaps *ss, struct snap *s)
 	if (e == ERR_OK) {
 		snapfile_close(r);
 		s->meta = meta;
-		if (meta.identity.cluster != ss->rd->identity.cluster) {
+		if (ours != 0 && meta.identity.cluster != ours) {
 			log_errorx("snapshot of another cluster is not used; "
 				   "remove it file=%s cluster=%016" PRIx64,
 			    name, meta.identity.cluster);

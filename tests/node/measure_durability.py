@@ -183,6 +183,10 @@ def measure_snapshot():
             keys = scaled(1_000_000)
             took = store(node, keys, 100)
             row(f"{engine}: {keys} keys stored", f"{keys / took:.0f} PUT/s")
+            wait_until("it is on the disk", lambda: (
+                lambda kv: kv["durable"] >= kv["applied"]
+                or kv["engine"] == "memory")(
+                    node.status()["kv"]), 60, 0.1)
             spans = []
             load = Load(cluster, mixed, clients=6, rate=150)
             with load:

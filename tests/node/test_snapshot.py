@@ -346,3 +346,18 @@ def test_a_node_without_a_good_snapshot_asks_the_others(make_cluster):
     assert len(node.logged("error raftd.*is set aside", since)) == 2
     cluster.check_same_state()
     check_held(node, held)
+
+
+def test_a_log_that_is_lost_alone_is_not_begun_anew(make_cluster):
+    """What the node has promised is gone: nobody may pretend otherwise."""
+    node = make_cluster(["lmdb"], env=ORDERED).node(1)
+    fill(node, "lost", 20, 1000)
+    cut_the_log(node)
+    assert node.terminate()[0] == 0
+    lose(node.path("raft", "wal"))
+    since = node.mark()
+    node.start()
+    assert node.process.wait(10) == 78
+    node.process = None
+    assert node.logged("error raftd.*wal is empty but snap is not", since)
+    assert len(node.snapshots()) == 2
