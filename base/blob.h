@@ -22,8 +22,8 @@ struct blob {
 /* A blob with one reference; bytes are copied from data, or left
  * uninitialised for the caller to fill in when data is NULL. */
 struct blob *blob_new(const void *data, size_t len);
-struct blob *blob_ref(struct blob *b);           /* NULL gives NULL */
-void blob_unref(struct blob **bp);               /* *bp = NULL; NULL ok */
-struct bytes blob_bytes(const struct blob *b);   /* NULL gives no bytes */
+struct blob *blob_ref(struct blob *b);         /* NULL gives NULL */
+void blob_unref(struct blob **bp);             /* *bp = NULL; NULL ok */
+struct bytes blob_bytes(const struct blob *b); /* NULL gives no bytes */
 
 #endif

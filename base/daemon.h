@@ -46,9 +46,9 @@ void daemon_options(const char *program, const char *about,
     const struct opt *opts, int argc, char *argv[], int *operands);
 
 /* Tell the service manager ($NOTIFY_SOCKET; nothing when it is not set). */
-void daemon_ready(void);                      /* READY=1 */
-void daemon_stopping(void);                   /* STOPPING=1 */
-void daemon_status(const char *fmt, ...)      /* STATUS=... */
+void daemon_ready(void);                 /* READY=1 */
+void daemon_stopping(void);              /* STOPPING=1 */
+void daemon_status(const char *fmt, ...) /* STATUS=... */
     __attribute__((format(printf, 1, 2)));
 
 /* A random 64-bit number other than 0 from the kernel: epochs, incarnations,

@@ -9,8 +9,8 @@
 
 #include <stddef.h>
 
-void *mem_alloc(size_t bytes);                 /* uninitialised */
-void *mem_zalloc(size_t count, size_t bytes);  /* zeroed; overflow-checked */
+void *mem_alloc(size_t bytes);                /* uninitialised */
+void *mem_zalloc(size_t count, size_t bytes); /* zeroed; overflow-checked */
 void *mem_resize(void *p, size_t count, size_t bytes); /* overflow-checked */
 char *mem_strdup(const char *s);
 void mem_free(void *p); /* NULL is allowed */

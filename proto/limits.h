@@ -21,11 +21,11 @@
 /* Silence after which a link is taken for dead, and the beat against it. */
 #define LINK_BEAT_MS 500u
 #define LINK_SILENCE_MS 5000u
-#define LINK_HELLO_MS 2000u       /* from connect to HELLO */
+#define LINK_HELLO_MS 2000u /* from connect to HELLO */
 #define LINK_REDIAL_MS_MIN 10u
 #define LINK_REDIAL_MS_MAX 250u
-#define LINKS_ACCEPTED_MAX 64u    /* of one listener, HELLO or not */
-#define PEER_LINKS_MAX 8u         /* accepted of one node */
+#define LINKS_ACCEPTED_MAX 64u /* of one listener, HELLO or not */
+#define PEER_LINKS_MAX 8u      /* accepted of one node */
 
 /* One COMMIT message is closed at this size; so at most one more entry on
  * top. */
@@ -52,9 +52,11 @@
 #define REQUESTS_INFLIGHT_MAX 16384u
 
 static_assert(BATCH_BYTES_SOFT + KEY_BYTES_MAX + VALUE_BYTES_MAX + 65536 <
-        ENTRY_BYTES_MAX, "a batch fits into an entry");
-static_assert(ENTRY_BYTES_MAX + COMMIT_BYTES_SOFT + 65536 <
-        FRAME_BODY_BYTES_MAX, "entries fit into a frame");
+		  ENTRY_BYTES_MAX,
+    "a batch fits into an entry");
+static_assert(
+    ENTRY_BYTES_MAX + COMMIT_BYTES_SOFT + 65536 < FRAME_BODY_BYTES_MAX,
+    "entries fit into a frame");
 static_assert(FRAME_BODY_BYTES_MAX < LINK_QUEUE_BYTES_MAX, "frame, queue");
 
 #endif

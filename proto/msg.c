@@ -249,8 +249,8 @@ msg_snap_data_wire(struct wire *w, struct msg_snap_data *m)
 	wire_u64(w, &m->id);
 	wire_u32(w, &m->number);
 	wire_bool(w, &m->last);
-	wire_bytes(w, &m->data,
-	    SNAP_CHUNK_BYTES_SOFT + ENGINE_RECORD_BYTES_MAX);
+	wire_bytes(
+	    w, &m->data, SNAP_CHUNK_BYTES_SOFT + ENGINE_RECORD_BYTES_MAX);
 	return wire_end(w);
 }
 

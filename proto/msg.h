@@ -69,7 +69,7 @@ struct msg_hello {
 	uint64_t cluster;     /* cluster id; 0 = not known yet */
 	uint64_t node;        /* node id; 0 = not known yet */
 	uint64_t incarnation; /* raftd: random, one per raft directory; kvd:
-	                       * of the one that fed it */
+			       * of the one that fed it */
 	uint64_t applied;     /* kvd: index applied, not yet perhaps durable */
 	uint64_t durable;     /* kvd: index that survives a power cut */
 	char version[32];     /* program version, for people */
@@ -135,9 +135,9 @@ struct msg_applied {
  * name; the last chunk says so.  A chunk has at most SNAP_CHUNK_BYTES_SOFT and
  * one more record. */
 struct msg_snap_head {
-	uint64_t id;     /* of this stream; as in SNAP_ASK */
-	uint64_t index;  /* log index applied */
-	uint64_t term;   /* of the entry there */
+	uint64_t id;    /* of this stream; as in SNAP_ASK */
+	uint64_t index; /* log index applied */
+	uint64_t term;  /* of the entry there */
 	uint64_t cluster;
 	uint64_t revision, keys, bytes;
 	struct hash128 hash; /* the state hash, verified when it is loaded */
@@ -176,11 +176,11 @@ struct msg_reply {
 	uint32_t count;    /* items */
 };
 struct msg_reply_item {
-	uint8_t code;      /* enum err: OK, CREATED, DELETED, NOT_FOUND... */
-	uint64_t revision; /* READ, PUT: the key's mod_revision; DELETE: the
-	                    * store's after it */
-	uint64_t length;   /* READ: bytes of the whole value (value may be left
-	                    * out, see known_revision) */
+	uint8_t code;       /* enum err: OK, CREATED, DELETED, NOT_FOUND... */
+	uint64_t revision;  /* READ, PUT: the key's mod_revision; DELETE: the
+			     * store's after it */
+	uint64_t length;    /* READ: bytes of the whole value (value may be left
+			     * out, see known_revision) */
 	struct bytes value; /* READ */
 };
 
@@ -205,7 +205,7 @@ enum msg_role {
 struct msg_raft_status {
 	uint64_t token; /* 0: not asked for, leader or term changed */
 	uint64_t cluster, node, leader, term;
-	uint8_t role; /* enum msg_role */
+	uint8_t role;                          /* enum msg_role */
 	uint64_t first, last, commit, applied; /* applied: by kvd, as known */
 	uint64_t snapshot; /* index of the newest one here; 0 = none */
 	bool kvd_connected;

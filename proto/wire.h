@@ -26,8 +26,8 @@ struct wire {
 	size_t measured;    /* measure: bytes so far */
 };
 
-void wire_encode(struct wire *w, struct buf *out);   /* out is borrowed */
-void wire_decode(struct wire *w, struct bytes in);   /* in is borrowed */
+void wire_encode(struct wire *w, struct buf *out); /* out is borrowed */
+void wire_decode(struct wire *w, struct bytes in); /* in is borrowed */
 void wire_measure(struct wire *w);
 
 void wire_u8(struct wire *w, uint8_t *v);

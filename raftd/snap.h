@@ -28,9 +28,9 @@ struct snap {
 /* ---- snap.c ---- */
 
 /* List the directory; header and end of each file are looked at now, the rest
- * in the background.  rd->snap_disk and rd->identity.cluster are set (0 if there
- * is no log: then all are found); marked is the index of the log's last mark.
- * 0 or a sysexits code. */
+ * in the background.  rd->snap_disk and rd->identity.cluster are set (0 if
+ * there is no log: then all are found); marked is the index of the log's last
+ * mark. 0 or a sysexits code. */
 int snaps_open(struct raftd *rd, uint64_t marked);
 void snaps_close(struct raftd *rd);
 /* Begin to check all files. */

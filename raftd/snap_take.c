@@ -168,8 +168,8 @@ file_there(struct take *t, const struct take_file *f)
 	if (snaps_marking(rd->snaps, f->id.index)) {
 		/* Then what came before it may go: snaps_marked(). */
 		job = mem_zalloc(1, sizeof(*job));
-		job->mark = (struct wal_mark){
-		    .index = f->id.index, .term = f->id.term};
+		job->mark =
+		    (struct wal_mark){.index = f->id.index, .term = f->id.term};
 		writer_submit(rd->writer, &job);
 	}
 	ended(t, ERR_OK);

@@ -1,8 +1,9 @@
 /* One routine per message; see snapmsg.h. */
 #include "raftd/snapmsg.h"
 
-#define RAFT_BYTES_MAX (2u << 20) /* a MsgSnap: the description of a snapshot  \
-				   */
+#define RAFT_BYTES_MAX                                                         \
+	(2u << 20) /* a MsgSnap: the description of a snapshot                 \
+		    */
 
 static void
 id_wire(struct wire *w, struct snapfile_id *id)

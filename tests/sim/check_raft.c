@@ -243,7 +243,7 @@ check_raft_submitted(unsigned node, const struct raft_msg *m)
 		take_entry(node, &v->given, &m->entries[i], false);
 	}
 	assert(v->under_way < 1024);
-	v->floor[v->under_way++] = m->snapshot != NULL    ? 0
+	v->floor[v->under_way++] = m->snapshot != NULL  ? 0
 				   : m->entry_count > 0 ? m->entries[0].index
 							: UINT64_MAX;
 }
@@ -290,8 +290,8 @@ check_raft_recovered_entry(unsigned node, const struct raft_entry *e)
 	while (e->index >= v->found_cap)
 		v->found_cap = v->found_cap == 0 ? 256 : v->found_cap * 2;
 	if (v->found_cap > cap) {
-		v->found = realloc(
-		    v->found, v->found_cap * sizeof(v->found[0]));
+		v->found =
+		    realloc(v->found, v->found_cap * sizeof(v->found[0]));
 		assert(v->found != NULL);
 		memset(v->found + cap, 0,
 		    (v->found_cap - cap) * sizeof(v->found[0]));
@@ -343,8 +343,7 @@ check_raft_recovered(unsigned node, const struct wal_recovered *rec)
 	take_committed(node, &v->given, rec->first - 1);
 	/* The first entries are written before anybody can know them. */
 	for (uint64_t i = rec->first; i <= rec->last && !sim.violated; i++)
-		take_entry(
-		    node, &v->given, &v->found[i], v->found[i].term > 1);
+		take_entry(node, &v->given, &v->found[i], v->found[i].term > 1);
 
 	if (!sim.violated)
 		check_promises(node, hs != NULL ? hs : &none);

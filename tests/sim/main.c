@@ -422,7 +422,7 @@ main(int argc, char *argv[])
 		       " installs=%" PRIu64 " undecided_keys=%" PRIu64 "\n",
 		    t.passed + t.failed, (double)t.virtual_ns / 3.6e12,
 		    (double)(to.tv_sec - from.tv_sec) +
-		        (double)(to.tv_nsec - from.tv_nsec) / 1e9,
+			(double)(to.tv_nsec - from.tv_nsec) / 1e9,
 		    t.steps, t.operations, t.commits, t.leaders, t.installs,
 		    t.undecided);
 	printf("%" PRIu64 " passed, %" PRIu64 " failed\n", t.passed, t.failed);

@@ -53,8 +53,8 @@ void send_propose(struct link *l, uint64_t seq, const void *data, size_t len);
 
 /* Turn the loop for ms, or until done(arg): false when that never came.  b and
  * done may be NULL. */
-bool turn(struct end *a, struct end *b, unsigned ms, bool (*done)(void *),
-    void *arg);
+bool turn(
+    struct end *a, struct end *b, unsigned ms, bool (*done)(void *), void *arg);
 #define wait_for(a, b, cond, arg)                                              \
 	assert_true(turn((a), (b), PATIENCE_MS, (cond), (arg)))
 /* Conditions on a struct end. */

@@ -45,8 +45,8 @@ too_many_nodes_are_refused(void **state)
 	(void)state;
 	for (unsigned i = 0; i <= NODES_MAX; i++) {
 		char text[32];
-		int n = snprintf(text, sizeof(text), "%sh:%u", i ? "," : "",
-		    i + 1);
+		int n =
+		    snprintf(text, sizeof(text), "%sh:%u", i ? "," : "", i + 1);
 
 		buf_append(&b, text, (size_t)n);
 	}
@@ -106,7 +106,7 @@ main(void)
 	    cmocka_unit_test(too_many_nodes_are_refused),
 	    cmocka_unit_test(the_cluster_id_depends_on_every_address),
 	    cmocka_unit_test(
-	        a_change_brings_its_address_and_takes_removed_members),
+		a_change_brings_its_address_and_takes_removed_members),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

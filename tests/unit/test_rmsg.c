@@ -14,14 +14,20 @@
 static void
 full_message(struct raft_msg *m)
 {
-	*m = (struct raft_msg){.type = RAFT_MSG_APP, .to = 2, .from = 1,
-	    .term = 7, .log_term = 6, .index = 41, .commit = 40,
-	    .reject = true, .reject_hint = 39};
+	*m = (struct raft_msg){.type = RAFT_MSG_APP,
+	    .to = 2,
+	    .from = 1,
+	    .term = 7,
+	    .log_term = 6,
+	    .index = 41,
+	    .commit = 40,
+	    .reject = true,
+	    .reject_hint = 39};
 	m->context = blob_new("ctx", 3);
 	m->entry_count = 2;
 	m->entries = mem_zalloc(2, sizeof(m->entries[0]));
-	m->entries[0] = (struct raft_entry){7, 42, RAFT_ENTRY_NORMAL,
-	    blob_new("hello", 5)};
+	m->entries[0] =
+	    (struct raft_entry){7, 42, RAFT_ENTRY_NORMAL, blob_new("hello", 5)};
 	m->entries[1] =
 	    (struct raft_entry){7, 43, RAFT_ENTRY_CONF_CHANGE_V2, NULL};
 	m->snapshot = mem_zalloc(1, sizeof(*m->snapshot));

@@ -30,8 +30,7 @@ struct bench {
 
 static struct bench bench;
 
-static void trace(const char *fmt, ...)
-    __attribute__((format(printf, 1, 2)));
+static void trace(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 static void
 trace(const char *fmt, ...)
