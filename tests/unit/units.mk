@@ -61,16 +61,16 @@ UNIT_LIBS_apply := -llmdb -lleveldb -lxxhash
 WAL := raftd/wal.c raftd/wal_cut.c raftd/wal_segment.c raftd/wal_read.c raftd/wal_recover.c \
 	raftd/wal_format.c raftd/wal_disk.c proto/wire.c $(RAFT) base/blob.c \
 	base/buf.c base/hash.c base/log.c base/mem.c
-UNIT_wal := $(WAL) tests/crash/memdisk.c
+UNIT_wal_crash := $(WAL) tests/crash/memdisk.c
+UNIT_wal := $(UNIT_wal_crash) tests/unit/wal_fixture.c
 UNIT_LIBS_wal := -lxxhash
-UNIT_wal_crash := $(UNIT_wal)
 UNIT_wal_mark := $(UNIT_wal)
 UNIT_LIBS_wal_mark := -lxxhash
 UNIT_LIBS_wal_crash := -lxxhash
 UNIT_snapio := raftd/snapio.c base/loop.c base/mono.c base/mem.c base/log.c
-UNIT_snapfile := raftd/snapfile.c $(UNIT_wal)
+UNIT_snapfile := raftd/snapfile.c $(UNIT_wal_crash)
 UNIT_LIBS_snapfile := -lxxhash
-UNIT_rlog := raftd/rlog.c $(UNIT_wal)
+UNIT_rlog := raftd/rlog.c $(UNIT_wal_crash)
 UNIT_LIBS_rlog := -lxxhash
 UNIT_writer := raftd/writer.c base/loop.c base/mono.c $(UNIT_rlog)
 UNIT_LIBS_writer := -lxxhash
