@@ -28,6 +28,9 @@ def _terminated(*_):
 def pytest_sessionstart(session):
     atexit.register(_close_all)
     signal.signal(signal.SIGTERM, _terminated)
+    # A shell starts what runs in the background with SIGINT ignored, and so
+    # would be all that the tests start and stop with Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):
