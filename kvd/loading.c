@@ -31,6 +31,9 @@ give_up(struct kvd *k, enum err why)
 {
 	load_abandon(&k->load);
 	k->load_not_before = mono_add_ms(mono_now(), WAIT_MS);
+	/* A store that cannot be written is not raftd's file's fault. */
+	if (why == ERR_IO || why == ERR_NO_SPACE)
+		kvd_fail(k);
 	return why;
 }
 

@@ -43,6 +43,7 @@ struct feed {
 	 * back without it. */
 	uint64_t loaded, loaded_epoch;
 	unsigned load_refused;
+	struct mono refused_at;
 	struct feed_wait *waits, **waits_tail;
 	size_t wait_bytes; /* of their bodies */
 	struct feed_sent *sent, **sent_tail;
@@ -139,16 +140,22 @@ check_kvd(const struct feed *f, struct link *l, const struct msg_hello *h)
 /* A kvd that lives on and does not have what it was sent has refused it: the
  * state hash is wrong.  Once may be the connection's fault. */
 #define LOAD_REFUSED_MAX 2u
+/* It waits for a while before it takes another one, and is not asked to in
+ * earnest before that. */
+#define LOAD_REFUSED_MS 6000u
 
 static void
 note_refused_load(struct feed *f, const struct msg_hello *h)
 {
 	if (f->loaded == 0)
 		return;
-	if (h->applied < f->loaded && h->epoch == f->loaded_epoch)
-		f->load_refused++;
-	else
+	if (h->applied >= f->loaded || h->epoch != f->loaded_epoch) {
 		f->load_refused = 0;
+	} else if (f->load_refused == 0 || mono_ms_since(f->refused_at,
+					       mono_now()) >= LOAD_REFUSED_MS) {
+		f->load_refused++;
+		f->refused_at = mono_now();
+	}
 	if (f->load_refused >= LOAD_REFUSED_MAX) {
 		log_errorx(
 		    "kvd does not accept a snapshot index=%" PRIu64, f->loaded);
@@ -343,8 +350,10 @@ load_step(struct feed *f)
 	case LOAD_FAILED:
 		break;
 	}
-	/* kvd throws away what it has of it, comes back and gets another. */
-	snaps_damaged(f->rd->snaps, index);
+	/* kvd throws away what it has of it, comes back and gets another; the
+	 * same one, if it only could not be read. */
+	if (load_error(f->load) == ERR_CORRUPT)
+		snaps_damaged(f->rd->snaps, index);
 	link_close(kvd);
 }
 

@@ -128,6 +128,12 @@ load_index(const struct load *ld)
 	return ld->index;
 }
 
+enum err
+load_error(const struct load *ld)
+{
+	return ld->err;
+}
+
 static bool
 send_head(struct load *ld)
 {

@@ -243,6 +243,15 @@ sender_is_right(
 	       cluster_member(&rd->conf, m->from) != NULL;
 }
 
+/* Entries for the log: what asks for a read index has one too, of another
+ * kind. */
+static bool
+brings_entries(const struct raft_msg *m)
+{
+	return (m->type == RAFT_MSG_APP || m->type == RAFT_MSG_PROP) &&
+	       m->entry_count > 0;
+}
+
 static enum err
 in_take(void *arg, struct link *l, uint8_t type, struct wire *w)
 {
@@ -261,10 +270,10 @@ in_take(void *arg, struct link *l, uint8_t type, struct wire *w)
 	}
 	if (m.type == RAFT_MSG_PROP)
 		space_note_proposal(rd->space);
-	/* Refused, stale, or no place for it: as if lost.  What no working core
-	 * sends is worth a line: this node or that one has lost a part of its
-	 * log. */
-	if ((m.entry_count == 0 || !space_is_out(rd->space)) &&
+	/* Refused, stale, or no place for its entries: as if lost.  What no
+	 * working core sends is worth a line: this node or that one has lost a
+	 * part of its log. */
+	if (!(brings_entries(&m) && space_is_out(rd->space)) &&
 	    raft_step(rd->raft, &m) == RAFT_STEP_MALFORMED &&
 	    link_may_complain(l))
 		log_errorx("message does not fit this node's log; was its raft "

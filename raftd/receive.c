@@ -242,7 +242,10 @@ finished(struct receiving *r, struct part *p)
 	struct raftd *rd = r->rd;
 
 	snaps_add(rd->snaps, &p->meta, &p->id);
-	if (r->installs)
+	/* Meanwhile another file may have been offered, and not taken: the core
+	 * hears only of what is here. */
+	if (r->installs && r->msg.snapshot->index == p->id.index &&
+	    r->msg.snapshot->term == p->id.term)
 		(void)raft_step(rd->raft, &r->msg); /* refused: outdated */
 	else
 		snaps_publish(rd->snaps);
@@ -410,6 +413,12 @@ receiving_offer(struct receiving *r, struct link *l, struct wire *w)
 		return ERR_OK;
 	}
 	e = is_wanted(r, &m.id, installs);
+	if (e == ERR_NO_SPACE) {
+		/* What there is of an older file must not be in its way: the
+		 * next offer may fit. */
+		part_drop(r);
+		snaps_keep_part(r->rd->snaps, "");
+	}
 	if (e == ERR_OK) {
 		begin(r, l, &m.id);
 	} else if (e == ERR_NOT_MODIFIED) {

@@ -85,6 +85,7 @@ struct load *load_open(
 /* A slice: what the link has room for. */
 enum load_state load_run(struct load *ld);
 uint64_t load_index(const struct load *ld);
+enum err load_error(const struct load *ld); /* after LOAD_FAILED */
 void load_close(struct load *ld); /* NULL is allowed */
 
 #endif

@@ -176,8 +176,9 @@ on_from(struct sending *s, uint64_t offset)
 		return ERR_OK;
 	s->going = true;
 	s->sent = offset;
-	s->stale = s->reading;
-	buf_clear(&s->data);
+	s->stale = s->reading; /* the helper has the buffer: cleared later */
+	if (!s->reading)
+		buf_clear(&s->data);
 	if (offset < s->id.bytes)
 		log_info("snapshot transfer node=%" PRIu64 " index=%" PRIu64
 			 " bytes=%" PRIu64 " from=%" PRIu64,
