@@ -129,11 +129,10 @@ def test_a_change_that_is_killed_in_the_middle_gets_there(make_cluster, one,
                    has_only(node, e))
         if hits == 2:
             break
+    assert hits > 0, "the store is too small for this machine"
     with web.Session(node.client) as s:
         for key, value in held.items():
             assert s.request("GET", web.target(key)).body == value
-    if hits == 0:
-        pytest.skip("every change was over before its kill")
 
 
 # --- stores that do not belong here ---
