@@ -35,6 +35,11 @@ problem_advice(enum err code)
 		       "still work";
 	case ERR_PRECONDITION:
 		return "read the key for its present ETag, then decide again";
+	case ERR_NO_SUCH_MEMBER:
+		return "GET /v1/members lists them";
+	case ERR_CONFLICT:
+	case ERR_QUORUM:
+		return "see how the members are with GET /v1/members";
 	case ERR_NOT_FOUND:
 		return "the key was never put, or was deleted";
 	case ERR_OK:

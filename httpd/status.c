@@ -121,12 +121,15 @@ peers_json(const struct status *st)
 	for (uint32_t i = 0; i < st->raft.count; i++) {
 		const struct msg_peer_item *p = &st->peers[i];
 
-		(void)json_array_append_new(list,
-		    json_pack("{s:I,s:s,s:b,s:I,s:s,s:b}", "id",
-			(json_int_t)p->node, "address", p->address, "learner",
-			p->learner, "match", (json_int_t)p->match, "state",
-			state[p->state < 4 ? p->state : 0], "connected",
-			p->connected));
+		if (p->node == st->raft.node)
+			continue;
+		(void)json_array_append_new(
+		    list, json_pack("{s:I,s:s,s:b,s:I,s:s,s:b}", "id",
+			      (json_int_t)p->node, "address", p->address,
+			      "learner", p->member == MSG_MEMBER_LEARNER,
+			      "match", (json_int_t)p->match, "state",
+			      state[p->state < 4 ? p->state : 0], "connected",
+			      p->connected));
 	}
 	return list;
 }

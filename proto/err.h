@@ -21,6 +21,12 @@
 	X(VALUE_TOO_LARGE, 22, "value_too_large", 413,                         \
 	    "The value is too large")                                          \
 	X(KEY_TOO_LONG, 23, "key_too_long", 414, "The key is too long")        \
+	X(NO_SUCH_MEMBER, 24, "no_such_member", 404,                           \
+	    "The cluster has no such member")                                  \
+	X(CONFLICT, 25, "member_conflict", 409,                                \
+	    "The cluster's members do not allow that")                         \
+	X(QUORUM, 26, "quorum_at_risk", 409,                                   \
+	    "That would leave the cluster without a quorum")                   \
 	X(NO_LEADER, 32, "no_leader", 503,                                     \
 	    "The cluster has no leader; the request was not executed")         \
 	X(TRANSFERRING, 33, "leader_changing", 503,                            \

@@ -206,6 +206,7 @@ msg_raft_status_wire(struct wire *w, struct msg_raft_status *m)
 	wire_u64(w, &m->applied);
 	wire_u64(w, &m->snapshot);
 	wire_bool(w, &m->kvd_connected);
+	wire_u64(w, &m->members_index);
 	wire_count(w, &m->count, PEER_ITEM_BYTES_MIN);
 }
 
@@ -214,7 +215,10 @@ msg_peer_item_wire(struct wire *w, struct msg_peer_item *m)
 {
 	wire_u64(w, &m->node);
 	wire_text(w, m->address, sizeof(m->address));
-	wire_bool(w, &m->learner);
+	wire_u8(w, &m->member);
+	wire_require(w, m->member <= MSG_MEMBER_OUTGOING);
+	wire_bool(w, &m->promote);
+	wire_u64(w, &m->replaces);
 	wire_bool(w, &m->connected);
 	wire_u64(w, &m->match);
 	wire_u8(w, &m->state);
@@ -259,6 +263,11 @@ msg_control_wire(struct wire *w, struct msg_control *m)
 {
 	wire_u64(w, &m->token);
 	wire_u8(w, &m->order);
+	wire_u64(w, &m->id);
+	wire_u64(w, &m->old);
+	wire_bool(w, &m->promote);
+	wire_bool(w, &m->force);
+	wire_text(w, m->address, sizeof(m->address));
 	return wire_end(w);
 }
 
@@ -268,6 +277,23 @@ msg_controlled_wire(struct wire *w, struct msg_controlled *m)
 	wire_u64(w, &m->token);
 	wire_u8(w, &m->code);
 	wire_u64(w, &m->index);
+	wire_u64(w, &m->id);
+	wire_text(w, m->why, sizeof(m->why));
+	return wire_end(w);
+}
+
+enum err
+msg_bye_wire(struct wire *w, struct msg_bye *m)
+{
+	wire_u8(w, &m->code);
+	return wire_end(w);
+}
+
+enum err
+msg_metrics_wire(struct wire *w, struct msg_metrics *m)
+{
+	wire_u64(w, &m->token);
+	wire_bytes(w, &m->text, METRICS_BYTES_MAX);
 	return wire_end(w);
 }
 

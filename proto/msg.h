@@ -47,7 +47,14 @@ enum msg_process { MSG_ANY = 0, MSG_HTTPD = 1, MSG_RAFTD = 2, MSG_KVD = 3 };
 	X(SNAP_WANT, 23, RAFTD, RAFTD)   /* from this offset on; or done */    \
 	X(SNAP_PIECE, 24, RAFTD, RAFTD)  /* bytes of the file */               \
 	X(CONTROL, 25, HTTPD, RAFTD)     /* admin: an order to this node */    \
-	X(CONTROLLED, 26, RAFTD, HTTPD)  /* what became of it */
+	X(CONTROLLED, 26, RAFTD, HTTPD)  /* what became of it */               \
+	X(BYE, 27, ANY, ANY)             /* why the link is closed now */      \
+	X(ORDER, 28, RAFTD, RAFTD)       /* a CONTROL, passed to the leader */ \
+	X(ORDERED, 29, RAFTD, RAFTD)     /* its CONTROLLED, passed back */     \
+	X(JOIN_ASK, 30, RAFTD, RAFTD)    /* a new node: who are you all? */    \
+	X(JOIN_ANSWER, 31, RAFTD, RAFTD) /* the members, or why not */         \
+	X(METRICS_ASK, 32, HTTPD, ANY)   /* to raftd and to kvd */             \
+	X(METRICS, 33, ANY, HTTPD)       /* answer: lines for Prometheus */
 
 enum msg_type {
 #define MSG_ENUM(name, nr, from, to) MSG_##name = (nr),
@@ -153,16 +160,35 @@ struct msg_snap_ask { /* SNAP_ASK, SNAP_MORE */
 	uint32_t window; /* chunks with a smaller number may be sent */
 };
 
-enum msg_order { MSG_ORDER_SNAPSHOT = 1 };
-
-struct msg_control {
-	uint64_t token;
-	uint8_t order; /* enum msg_order */
+/* Orders of administrators, to any node; those about members are carried out by
+ * the leader. */
+enum msg_order {
+	MSG_ORDER_SNAPSHOT = 1,
+	MSG_ORDER_ADD = 2,     /* id (0: the next free one) joins as learner */
+	MSG_ORDER_REMOVE = 3,  /* id leaves */
+	MSG_ORDER_PROMOTE = 4, /* learner id becomes a voter */
+	MSG_ORDER_REPLACE = 5, /* id (0: the next free one) joins as learner,
+				* and takes the place of old when it has caught
+				* up: one joint change */
+	MSG_ORDER_UPDATE = 6,  /* id has a new address */
+	MSG_ORDER_LEADER = 7   /* id (0: the best one) shall lead */
 };
-struct msg_controlled {
+
+struct msg_control {    /* CONTROL, ORDER; zero where it does not apply */
+	uint64_t token; /* ORDER: of the node that passes it on */
+	uint8_t order;  /* enum msg_order */
+	uint64_t id, old;
+	bool promote; /* ADD: once it has caught up, without being told */
+	bool force;   /* REMOVE, PROMOTE, REPLACE: though a quorum is at risk */
+	char address[ADDRESS_BYTES_MAX + 1]; /* ADD, REPLACE, UPDATE */
+};
+struct msg_controlled { /* CONTROLLED, ORDERED */
 	uint64_t token;
 	uint8_t code;   /* enum err: OK; or why not */
-	uint64_t index; /* ORDER_SNAPSHOT: of the snapshot that is there now */
+	uint64_t index; /* ORDER_SNAPSHOT: of the snapshot that is there now;
+			 * members: of the change; ORDER_LEADER: 0 */
+	uint64_t id;    /* of the member it was about; the new leader's */
+	char why[512];  /* unless OK: for the one who gave the order; or "" */
 };
 
 enum msg_reply_to { MSG_REPLY_PROPOSE = 1, MSG_REPLY_READ = 2 };
@@ -209,15 +235,25 @@ struct msg_raft_status {
 	uint64_t first, last, commit, applied; /* applied: by kvd, as known */
 	uint64_t snapshot; /* index of the newest one here; 0 = none */
 	bool kvd_connected;
-	uint32_t count; /* items: the other nodes */
+	uint64_t members_index; /* of the change that made them what they are */
+	uint32_t count;         /* items: members, this node included */
+};
+/* A voter that comes in or goes out is one in a joint configuration only. */
+enum msg_member {
+	MSG_MEMBER_VOTER = 0,
+	MSG_MEMBER_LEARNER = 1,
+	MSG_MEMBER_INCOMING = 2,
+	MSG_MEMBER_OUTGOING = 3
 };
 struct msg_peer_item {
 	uint64_t node;
 	char address[ADDRESS_BYTES_MAX + 1];
-	bool learner;
-	bool connected;
-	uint64_t match; /* leader only, else 0 */
-	uint8_t state;  /* enum raft_progress_state + 1; 0 = not leader */
+	uint8_t member;    /* enum msg_member */
+	bool promote;      /* a learner that will be promoted by itself */
+	uint64_t replaces; /* and then takes this one's place; 0: nobody's */
+	bool connected;    /* itself: true */
+	uint64_t match;    /* leader only, else 0 */
+	uint8_t state;     /* enum raft_progress_state + 1; 0 = not leader */
 };
 
 struct msg_kv_status {
@@ -228,6 +264,18 @@ struct msg_kv_status {
 	bool diverged;           /* found wrong, by itself or by the others, */
 	uint64_t diverged_index; /* at this index */
 };
+
+struct msg_bye {
+	uint8_t code; /* enum err */
+};
+
+/* METRICS: in Prometheus's text format, whole families with HELP and TYPE; each
+ * process has names of its own. */
+struct msg_metrics {
+	uint64_t token; /* as in the METRICS_ASK, which is a msg_status_ask */
+	struct bytes text;
+};
+#define METRICS_BYTES_MAX (1u << 20)
 
 /* Those that return an enum err are whole bodies: OK or ERR_MALFORMED.  HELLO
  * also ERR_VERSION: only magic and protocol are set then. */
@@ -252,5 +300,7 @@ enum err msg_snap_head_wire(struct wire *w, struct msg_snap_head *m);
 enum err msg_snap_data_wire(struct wire *w, struct msg_snap_data *m);
 enum err msg_control_wire(struct wire *w, struct msg_control *m);
 enum err msg_controlled_wire(struct wire *w, struct msg_controlled *m);
+enum err msg_bye_wire(struct wire *w, struct msg_bye *m);
+enum err msg_metrics_wire(struct wire *w, struct msg_metrics *m);
 
 #endif

@@ -176,12 +176,25 @@ role_number(const struct raft_status *st)
 }
 
 static bool
-is_learner(const struct raft_conf_state *c, uint64_t id)
+ids_have(const struct raft_ids *ids, uint64_t id)
 {
-	for (uint32_t i = 0; i < c->learners.count; i++)
-		if (c->learners.id[i] == id)
+	for (uint32_t i = 0; i < ids->count; i++)
+		if (ids->id[i] == id)
 			return true;
 	return false;
+}
+
+static enum msg_member
+member_kind(const struct raft_conf_state *c, uint64_t id)
+{
+	bool in = ids_have(&c->voters, id);
+	bool out = ids_have(&c->voters_outgoing, id);
+
+	if (!in && !out)
+		return MSG_MEMBER_LEARNER;
+	if (c->voters_outgoing.count == 0 || (in && out))
+		return MSG_MEMBER_VOTER;
+	return in ? MSG_MEMBER_INCOMING : MSG_MEMBER_OUTGOING;
 }
 
 static void
@@ -189,8 +202,9 @@ peer_item(struct raftd *rd, const struct raft_status *st,
     const struct wal_member *member, struct wire *w)
 {
 	struct msg_peer_item item = {.node = member->id,
-	    .learner = is_learner(&st->conf, member->id),
-	    .connected = peers_connected(rd->peers, member->id)};
+	    .member = (uint8_t)member_kind(&st->conf, member->id),
+	    .connected = member->id == rd->opt.id ||
+			 peers_connected(rd->peers, member->id)};
 
 	memcpy(item.address, member->address, sizeof(item.address));
 	for (uint32_t i = 0; i < st->progress_count; i++) {
@@ -209,7 +223,6 @@ send_status(struct front *f, uint64_t token)
 	struct raft_status st;
 	struct msg_raft_status m;
 	struct wire *w;
-	bool member = cluster_member(&rd->conf, rd->opt.id) != NULL;
 	const struct snap *newest = snaps_newest(rd->snaps);
 
 	if ((w = link_begin(f->httpd, MSG_RAFT_STATUS)) == NULL)
@@ -227,11 +240,11 @@ send_status(struct front *f, uint64_t token)
 	    .applied = feed_applied(rd->feed),
 	    .snapshot = newest != NULL ? newest->id.index : 0,
 	    .kvd_connected = feed_connected(rd->feed),
-	    .count = rd->conf.member_count - (member ? 1 : 0)};
+	    .members_index = rd->conf.index,
+	    .count = rd->conf.member_count};
 	msg_raft_status_wire(w, &m);
 	for (uint32_t i = 0; i < rd->conf.member_count; i++)
-		if (rd->conf.members[i].id != rd->opt.id)
-			peer_item(rd, &st, &rd->conf.members[i], w);
+		peer_item(rd, &st, &rd->conf.members[i], w);
 	link_end(f->httpd);
 }
 

@@ -100,6 +100,8 @@ whole_again(struct again *a, uint8_t type)
 		struct msg_snap_data snap_data;
 		struct msg_control control;
 		struct msg_controlled controlled;
+		struct msg_bye bye;
+		struct msg_metrics metrics;
 	} m;
 
 	if (type == MSG_HELLO)
@@ -120,10 +122,14 @@ whole_again(struct again *a, uint8_t type)
 		WHOLE(a, msg_snap_head_wire, &m.snap_head);
 	else if (type == MSG_SNAP_DATA)
 		WHOLE(a, msg_snap_data_wire, &m.snap_data);
-	else if (type == MSG_CONTROL)
+	else if (type == MSG_CONTROL || type == MSG_ORDER)
 		WHOLE(a, msg_control_wire, &m.control);
-	else if (type == MSG_CONTROLLED)
+	else if (type == MSG_CONTROLLED || type == MSG_ORDERED)
 		WHOLE(a, msg_controlled_wire, &m.controlled);
+	else if (type == MSG_BYE)
+		WHOLE(a, msg_bye_wire, &m.bye);
+	else if (type == MSG_METRICS)
+		WHOLE(a, msg_metrics_wire, &m.metrics);
 	else
 		wire_require(&a->in, false); /* a body that msg.c has not */
 }

@@ -37,6 +37,8 @@ struct all {
 		struct msg_snap_data snap_data;
 		struct msg_control control;
 		struct msg_controlled controlled;
+		struct msg_bye bye;
+		struct msg_metrics metrics;
 	} m;
 	union {
 		struct msg_read_item read;
@@ -101,9 +103,17 @@ all_wire(struct wire *w, struct all *a)
 	case MSG_SNAP_DATA:
 		return msg_snap_data_wire(w, &a->m.snap_data);
 	case MSG_CONTROL:
+	case MSG_ORDER:
 		return msg_control_wire(w, &a->m.control);
 	case MSG_CONTROLLED:
+	case MSG_ORDERED:
 		return msg_controlled_wire(w, &a->m.controlled);
+	case MSG_BYE:
+		return msg_bye_wire(w, &a->m.bye);
+	case MSG_METRICS_ASK:
+		return msg_status_ask_wire(w, &a->m.status_ask);
+	case MSG_METRICS:
+		return msg_metrics_wire(w, &a->m.metrics);
 	default:
 		return list_wire(w, a);
 	}
@@ -142,12 +152,12 @@ sample_lists(struct all *a)
 		a->item[2].ask = UINT64_MAX;
 		break;
 	case MSG_RAFT_STATUS:
-		a->m.raft_status = (struct msg_raft_status){
-		    1, 2, 3, 4, 5, MSG_ROLE_LEADER, 6, 7, 8, 9, 10, true, 2};
-		a->item[0].peer = (struct msg_peer_item){
-		    2, "127.0.0.1:3380", false, true, 5, 2};
-		a->item[1].peer =
-		    (struct msg_peer_item){3, "[::1]:3380", true, false, 0, 0};
+		a->m.raft_status = (struct msg_raft_status){1, 2, 3, 4, 5,
+		    MSG_ROLE_LEADER, 6, 7, 8, 9, 10, true, 11, 2};
+		a->item[0].peer = (struct msg_peer_item){2, "127.0.0.1:3380",
+		    MSG_MEMBER_VOTER, false, 0, true, 5, 2};
+		a->item[1].peer = (struct msg_peer_item){
+		    3, "[::1]:3380", MSG_MEMBER_LEARNER, true, 1, false, 0, 0};
 		break;
 	default:
 		fail_msg("no such message: %u", a->type);
@@ -171,10 +181,28 @@ sample_snapshot(struct all *a)
 		    (struct msg_snap_data){1, 2, true, bytes_of_str("chunk")};
 		return a;
 	case MSG_CONTROL:
-		a->m.control = (struct msg_control){1, MSG_ORDER_SNAPSHOT};
+		a->m.control = (struct msg_control){
+		    1, MSG_ORDER_REPLACE, 4, 3, true, false, "[::1]:3383"};
 		return a;
 	case MSG_CONTROLLED:
-		a->m.controlled = (struct msg_controlled){1, ERR_NO_SPACE, 2};
+		a->m.controlled = (struct msg_controlled){
+		    1, ERR_QUORUM, 2, 3, "2 of 2 are away"};
+		return a;
+	case MSG_ORDER:
+		a->m.control = (struct msg_control){
+		    2, MSG_ORDER_REMOVE, 4, 0, false, true, ""};
+		return a;
+	case MSG_ORDERED:
+		a->m.controlled = (struct msg_controlled){2, ERR_OK, 3, 4, ""};
+		return a;
+	case MSG_BYE:
+		a->m.bye = (struct msg_bye){ERR_REMOVED};
+		return a;
+	case MSG_METRICS_ASK:
+		a->m.status_ask = (struct msg_status_ask){3};
+		return a;
+	case MSG_METRICS:
+		a->m.metrics = (struct msg_metrics){3, bytes_of_str("x 1\n")};
 		return a;
 	default:
 		return sample_lists(a);
@@ -218,7 +246,8 @@ sample(struct all *a, uint8_t type)
 static const uint8_t types[] = {MSG_HELLO, MSG_PROPOSE, MSG_READ, MSG_REFUSE,
     MSG_COMMIT, MSG_APPLIED, MSG_REPLY, MSG_ASK, MSG_STATUS_ASK,
     MSG_RAFT_STATUS, MSG_KV_STATUS, MSG_SNAP_ASK, MSG_SNAP_HEAD, MSG_SNAP_DATA,
-    MSG_CONTROL, MSG_CONTROLLED};
+    MSG_CONTROL, MSG_CONTROLLED, MSG_ORDER, MSG_ORDERED, MSG_BYE,
+    MSG_METRICS_ASK, MSG_METRICS};
 #define TYPES (sizeof(types) / sizeof(types[0]))
 
 static void
@@ -282,7 +311,8 @@ fields_come_back_as_they_were(void **state)
 	encode(sample(&a, MSG_RAFT_STATUS), &out);
 	assert_int_equal(decode(MSG_RAFT_STATUS, buf_bytes(&out), &b), ERR_OK);
 	assert_string_equal(b.item[1].peer.address, "[::1]:3380");
-	assert_true(b.item[1].peer.learner && !b.item[1].peer.connected);
+	assert_true(b.item[1].peer.member == MSG_MEMBER_LEARNER &&
+		    !b.item[1].peer.connected);
 	assert_int_equal(b.item[0].peer.match, 5);
 	assert_true(b.m.raft_status.kvd_connected);
 	assert_int_equal(b.m.raft_status.applied, 9);
