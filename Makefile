@@ -8,7 +8,8 @@
 #   make install    PREFIX=/usr/local DESTDIR=
 #
 # V=1 shows the commands.  CC=clang builds into build/clang, SAN=1 with Address-
-# and UndefinedBehaviorSanitizer into build/gcc-san.
+# and UndefinedBehaviorSanitizer into build/gcc-san, TSAN=1 with ThreadSanitizer
+# into build/gcc-tsan.
 
 CC      ?= gcc
 ifeq ($(origin CC),default)
@@ -32,6 +33,11 @@ VARIANT := $(VARIANT)-san
 ALL_CFLAGS  += -fsanitize=address,undefined -fno-sanitize-recover=all \
                -fno-omit-frame-pointer
 ALL_LDFLAGS += -fsanitize=address,undefined
+endif
+ifeq ($(TSAN),1)
+VARIANT := $(VARIANT)-tsan
+ALL_CFLAGS  += -fsanitize=thread -fno-omit-frame-pointer
+ALL_LDFLAGS += -fsanitize=thread
 endif
 O   := build/$(VARIANT)
 # Other variants keep their binaries to themselves.
@@ -64,7 +70,7 @@ PACKAGES_BUILD := gcc make libnng-dev libmicrohttpd-dev \
 	libcurl4-openssl-dev libsystemd-dev
 PACKAGES_TEST := libcmocka-dev python3 python3-pytest curl clang libclang-rt-14-dev
 
-.PHONY: all programs run cluster check check-unit check-node check-tidy lint install clean deps-build deps-test FORCE
+.PHONY: all programs run cluster check check-unit check-threads check-node check-tidy lint install clean deps-build deps-test FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -120,6 +126,11 @@ check: deps-test
 # Single stages of it.
 check-unit: unit-programs
 	@tests/run-units $(UNITS:%=$(O)/tests/unit/%)
+# Those that have threads, under ThreadSanitizer.
+check-threads:
+	@TSAN_OPTIONS=suppressions=tests/unit/tsan.supp \
+	$(MAKE) --no-print-directory TSAN=1 check-unit \
+		UNITS='$(UNITS_THREADED)'
 check-tidy:
 	@$(PYTHON) -m pytest -q tests/tidy
 	@$(PYTHON) tests/tidy/tidy.py

@@ -53,6 +53,7 @@ struct part_job {
 struct receiving {
 	struct raftd *rd;
 	struct link *link; /* NULL: none, or it broke */
+	uint32_t number;   /* of the last offer on link */
 	struct part *part; /* NULL: nothing is received */
 	bool installs;     /* msg is for the core */
 	struct raft_msg msg;
@@ -219,10 +220,11 @@ part_submit(
 
 static void
 want(struct link *l, enum snapmsg_what what, const struct snapfile_id *id,
-    uint64_t offset, enum err code)
+    uint32_t number, uint64_t offset, enum err code)
 {
 	struct snapmsg_want m = {.what = (uint8_t)what,
 	    .id = *id,
+	    .number = number,
 	    .offset = offset,
 	    .code = (uint8_t)code};
 	struct wire *w = link_begin(l, MSG_SNAP_WANT);
@@ -249,7 +251,7 @@ finished(struct receiving *r, struct part *p)
 		(void)raft_step(rd->raft, &r->msg); /* refused: outdated */
 	else
 		snaps_publish(rd->snaps);
-	want(r->link, SNAPMSG_DONE, &p->id, p->id.bytes, ERR_OK);
+	want(r->link, SNAPMSG_DONE, &p->id, r->number, p->id.bytes, ERR_OK);
 	r->link = NULL;
 	part_drop(r);
 }
@@ -269,7 +271,7 @@ progress(struct receiving *r, struct part *p, const struct part_job *j)
 		finished(r, p);
 		return;
 	}
-	want(r->link, SNAPMSG_FROM, &p->id, p->written, ERR_OK);
+	want(r->link, SNAPMSG_FROM, &p->id, r->number, p->written, ERR_OK);
 	if (p->written == p->id.bytes)
 		part_submit(p, PART_FINISH, 0, (struct bytes){0});
 }
@@ -284,7 +286,7 @@ part_job_done(struct snapio_job *job, bool cancelled)
 	if (r != NULL && j->err == ERR_OK) {
 		progress(r, p, j);
 	} else if (r != NULL) {
-		want(r->link, SNAPMSG_REFUSED, &p->id, 0, j->err);
+		want(r->link, SNAPMSG_REFUSED, &p->id, r->number, 0, j->err);
 		r->link = NULL;
 		r->part = NULL;
 		p->r = NULL;
@@ -369,12 +371,14 @@ is_wanted(struct receiving *r, const struct snapfile_id *id, bool installs)
 }
 
 static void
-begin(struct receiving *r, struct link *l, const struct snapfile_id *id)
+begin(struct receiving *r, struct link *l, const struct snapmsg_offer *m)
 {
+	const struct snapfile_id *id = &m->id;
 	struct part *p = mem_zalloc(1, sizeof(*p));
 
 	part_drop(r);
 	r->link = l;
+	r->number = m->number;
 	r->part = p;
 	p->rd = r->rd;
 	p->r = r;
@@ -400,7 +404,7 @@ receiving_offer(struct receiving *r, struct link *l, struct wire *w)
 		return ERR_MALFORMED;
 	if (p != NULL && r->link != NULL && r->link != l &&
 	    link_peer(r->link)->node != link_peer(l)->node) {
-		want(l, SNAPMSG_REFUSED, &m.id, 0, ERR_OVERLOADED);
+		want(l, SNAPMSG_REFUSED, &m.id, m.number, 0, ERR_OVERLOADED);
 		return ERR_OK; /* one at a time */
 	}
 	if ((e = take_msg(r, l, &m, &installs)) != ERR_OK)
@@ -408,8 +412,10 @@ receiving_offer(struct receiving *r, struct link *l, struct wire *w)
 	r->installs = installs;
 	if (p != NULL && snapfile_id_equal(&p->id, &m.id)) {
 		r->link = l; /* go on */
+		r->number = m.number;
 		if (p->opened)
-			want(l, SNAPMSG_FROM, &p->id, p->next, ERR_OK);
+			want(
+			    l, SNAPMSG_FROM, &p->id, m.number, p->next, ERR_OK);
 		return ERR_OK;
 	}
 	e = is_wanted(r, &m.id, installs);
@@ -420,13 +426,13 @@ receiving_offer(struct receiving *r, struct link *l, struct wire *w)
 		snaps_keep_part(r->rd->snaps, "");
 	}
 	if (e == ERR_OK) {
-		begin(r, l, &m.id);
+		begin(r, l, &m);
 	} else if (e == ERR_NOT_MODIFIED) {
 		if (installs)
 			(void)raft_step(r->rd->raft, &r->msg);
-		want(l, SNAPMSG_DONE, &m.id, m.id.bytes, ERR_OK);
+		want(l, SNAPMSG_DONE, &m.id, m.number, m.id.bytes, ERR_OK);
 	} else {
-		want(l, SNAPMSG_REFUSED, &m.id, 0, e);
+		want(l, SNAPMSG_REFUSED, &m.id, m.number, 0, e);
 	}
 	return ERR_OK;
 }

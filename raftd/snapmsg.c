@@ -19,6 +19,7 @@ snapmsg_offer_wire(struct wire *w, struct snapmsg_offer *m)
 {
 	id_wire(w, &m->id);
 	wire_require(w, m->id.index > 0);
+	wire_u32(w, &m->number);
 	wire_bytes(w, &m->raft, RAFT_BYTES_MAX);
 	return wire_end(w);
 }
@@ -29,6 +30,7 @@ snapmsg_want_wire(struct wire *w, struct snapmsg_want *m)
 	wire_u8(w, &m->what);
 	wire_require(w, m->what >= SNAPMSG_ASK && m->what <= SNAPMSG_REFUSED);
 	id_wire(w, &m->id);
+	wire_u32(w, &m->number);
 	wire_u64(w, &m->offset);
 	wire_u8(w, &m->code);
 	return wire_end(w);

@@ -8,6 +8,7 @@
 
 struct snapmsg_offer {
 	struct snapfile_id id;
+	uint32_t number;   /* of this offer in its transfer, from 1 on */
 	struct bytes raft; /* a MsgSnap as in rmsg.h; empty: was asked for */
 };
 
@@ -20,6 +21,7 @@ enum snapmsg_what {
 struct snapmsg_want {
 	uint8_t what; /* enum snapmsg_what */
 	struct snapfile_id id;
+	uint32_t number; /* of the last offer seen; ASK: 0 */
 	uint64_t offset;
 	uint8_t code; /* enum err */
 };

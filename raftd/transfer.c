@@ -34,6 +34,7 @@ struct sending {
 	int fd;
 
 	bool going;          /* the receiver has said where to begin */
+	uint32_t offers;     /* number of the last one */
 	bool over;           /* to be freed, when the job is back */
 	bool ok;             /* how it ended */
 	struct mono moved;   /* last progress */
@@ -46,7 +47,9 @@ struct sending {
 	bool stale;       /* what is being read is not wanted any more */
 	bool failed;      /* the file cannot be read */
 	uint64_t data_at; /* offset of data */
+	/* The helper thread's while `reading`. */
 	struct buf data;
+	bool read_failed;
 };
 
 struct transfers {
@@ -73,8 +76,8 @@ read_run(struct snapio_job *job)
 	if (n > READ_BYTES)
 		n = READ_BYTES;
 	buf_clear(&s->data);
-	s->failed = d->read(d->arg, s->fd, buf_extend(&s->data, n), n,
-			(off_t)s->data_at) != (ssize_t)n;
+	s->read_failed = d->read(d->arg, s->fd, buf_extend(&s->data, n), n,
+			     (off_t)s->data_at) != (ssize_t)n;
 	return false;
 }
 
@@ -86,6 +89,7 @@ read_done(struct snapio_job *job, bool cancelled)
 	s->reading = false;
 	if (cancelled || s->over)
 		return;
+	s->failed = s->read_failed;
 	if (s->failed)
 		log_warnx("snapshot cannot be read node=%" PRIu64
 			  " index=%" PRIu64,
@@ -108,7 +112,7 @@ read_ahead(struct sending *s)
 static void
 send_offer(struct sending *s)
 {
-	struct snapmsg_offer m = {.id = s->id};
+	struct snapmsg_offer m = {.id = s->id, .number = ++s->offers};
 	struct buf raft = {0};
 	struct wire *w, enc;
 
@@ -164,10 +168,15 @@ end(struct sending *s, bool ok)
 	s->ok = ok;
 }
 
-/* Where the receiver is. */
+/* Where the receiver is.  It has not seen the last offer yet: what it says then
+ * is from before, and it is about to say where to go on. */
 static enum err
-on_from(struct sending *s, uint64_t offset)
+on_from(struct sending *s, uint32_t number, uint64_t offset)
 {
+	if (number > s->offers)
+		return ERR_MALFORMED;
+	if (number < s->offers)
+		return ERR_OK;
 	if (offset > s->id.bytes || (s->going && offset > s->sent))
 		return ERR_MALFORMED;
 	s->moved = mono_now();
@@ -199,7 +208,7 @@ out_take(void *arg, struct link *l, uint8_t type, struct wire *w)
 		return ERR_OK; /* of another attempt */
 	switch ((enum snapmsg_what)m.what) {
 	case SNAPMSG_FROM:
-		return on_from(s, m.offset);
+		return on_from(s, m.number, m.offset);
 	case SNAPMSG_DONE:
 		log_info("snapshot transferred node=%" PRIu64 " index=%" PRIu64
 			 " bytes=%" PRIu64 " ms=%" PRIu64,

@@ -9,6 +9,8 @@
  *                                  <-- SNAP_WANT DONE: checked, named, stepped
  *                                      or REFUSED: not wanted, or damaged
  *
+ * Offers are numbered and a FROM names the one that it answers: after a second
+ * offer the sender waits for that one's, and what was still on its way is old.
  * A connection that breaks is dialed again, the offer is made again, and the
  * receiver goes on with what it has.  A node whose own files are no good asks
  * for one on the ordinary link (SNAP_WANT ASK) and is offered one without a

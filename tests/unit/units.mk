@@ -68,6 +68,9 @@ UNIT_wal_mark := $(UNIT_wal)
 UNIT_LIBS_wal_mark := -lxxhash
 UNIT_LIBS_wal_crash := -lxxhash
 UNIT_snapio := raftd/snapio.c base/loop.c base/mono.c base/mem.c base/log.c
+UNIT_transfer := raftd/transfer.c raftd/snapmsg.c raftd/rmsg.c \
+	raftd/raft/msg.c proto/wire.c proto/err.c base/blob.c base/buf.c \
+	$(UNIT_snapio)
 UNIT_snapfile := raftd/snapfile.c $(UNIT_wal_crash)
 UNIT_LIBS_snapfile := -lxxhash
 UNIT_rlog := raftd/rlog.c $(UNIT_wal_crash)
@@ -103,3 +106,7 @@ $(O)/tests/lib/flip: $(FLIP:%.c=$(O)/%.o)
 	@echo "  LD    $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -llmdb -lleveldb -lxxhash
 unit-programs: $(O)/tests/lib/flip
+
+# What has a second thread; `make check-threads` runs these under
+# ThreadSanitizer.
+UNITS_THREADED := link snapio store transfer writer
