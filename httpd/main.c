@@ -19,7 +19,9 @@
 #include "base/daemon.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/watchdog.h"
 #include "httpd/httpd.h"
+#include "base/inherit.h"
 #include "httpd/request.h"
 #include "proto/limits.h"
 
@@ -32,6 +34,7 @@
 struct arguments {
 	const char *data_dir;
 	const char *run_dir;
+	const char *socket_group; /* NULL: one user */
 	const char *listen;
 	const char *admin_listen;
 	const char *log_level;
@@ -45,6 +48,8 @@ read_arguments(struct httpd *h, struct arguments *a, int argc, char *argv[])
 		"the node's data; its run/ holds the sockets"},
 	    {"run-dir", OPT_STRING, &a->run_dir, 0, 0, "DIR",
 		"directory of the sockets (default: DATA-DIR/run)"},
+	    {"socket-group", OPT_STRING, &a->socket_group, 0, 0, "GROUP",
+		"group of the node's processes, if they are several users"},
 	    {"listen", OPT_STRING, &a->listen, 0, 0, "HOST:PORT", "data port"},
 	    {"admin-listen", OPT_STRING, &a->admin_listen, 0, 0, "HOST:PORT",
 		"admin port"},
@@ -132,10 +137,11 @@ httpd_init(struct httpd *h, int argc, char *argv[])
 	if ((rc = server_open(&h->data, h, &api_port, a.listen)) != EX_OK)
 		return rc;
 	rc = server_open(&h->admin, h, &admin_port, a.admin_listen);
-	if (rc != EX_OK)
+	if (rc != EX_OK || (rc = inherit_done()) != EX_OK)
 		return rc;
 	h->links = links_open(h->loop, MSG_HTTPD);
-	if ((rc = ring_open(h, run_dir)) != EX_OK)
+	if ((rc = links_share(h->links, a.socket_group)) != EX_OK ||
+	    (rc = ring_open(h, run_dir)) != EX_OK)
 		return rc;
 	h->pending = pending_open(
 	    h->epoch, h->timeout_ms, h->raftd, h->kvd, request_on_answer);
@@ -144,6 +150,7 @@ httpd_init(struct httpd *h, int argc, char *argv[])
 	checker_init(&h->checker, h->check_ms, h->kvd, h->pending);
 	h->leave = leave_open(h->loop, request_on_leave);
 	daemon_ready();
+	watchdog_start(h->loop);
 	return EX_OK;
 }
 

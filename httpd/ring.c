@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sysexits.h>
 
+#include "base/daemon.h"
 #include "base/log.h"
 #include "base/mono.h"
 #include "httpd/httpd.h"
@@ -40,6 +41,19 @@ learn(struct httpd *h, uint64_t node, uint64_t cluster)
 	return ERR_OK;
 }
 
+/* For `systemctl status`. */
+static void
+tell_manager(const struct httpd *h)
+{
+	const bool raftd = link_is_up(h->raftd), kvd = link_is_up(h->kvd);
+
+	if (raftd && kvd)
+		daemon_status("node %" PRIu64 ", serving", h->node);
+	else
+		daemon_status("waiting for %s%s%s", raftd ? "" : "raftd",
+		    raftd || kvd ? "" : " and ", kvd ? "" : "kvd");
+}
+
 /* --- raftd --- */
 
 static enum err
@@ -54,6 +68,7 @@ raftd_up(void *arg, struct link *l, const struct msg_hello *theirs)
 	log_info("raftd connected epoch=%016" PRIx64, theirs->epoch);
 	status_raftd_up(h->status, theirs);
 	pending_raftd_up(h->pending, mono_now());
+	tell_manager(h);
 	return ERR_OK;
 }
 
@@ -64,6 +79,7 @@ raftd_down(void *arg, struct link *l)
 
 	(void)l;
 	log_warnx("raftd disconnected, requests wait for it");
+	tell_manager(h);
 	control_raftd_down(h->control);
 }
 
@@ -118,15 +134,16 @@ kvd_up(void *arg, struct link *l, const struct msg_hello *theirs)
 	    theirs->engine);
 	status_kvd_up(h->status, theirs);
 	pending_kvd_up(h->pending, mono_now());
+	tell_manager(h);
 	return ERR_OK;
 }
 
 static void
 kvd_down(void *arg, struct link *l)
 {
-	(void)arg;
 	(void)l;
 	log_warnx("kvd disconnected, requests wait for it");
+	tell_manager(arg);
 }
 
 static enum err
@@ -172,5 +189,6 @@ ring_open(struct httpd *h, const char *run_dir)
 	h->raftd = links_dial(h->links, url, MSG_RAFTD, "raftd", &raftd_ops, h);
 	(void)snprintf(url, sizeof url, "ipc://%s/kvd.sock", run_dir);
 	h->kvd = links_dial(h->links, url, MSG_KVD, "kvd", &kvd_ops, h);
+	tell_manager(h);
 	return EX_OK;
 }

@@ -21,6 +21,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "httpd/httpd.h"
+#include "base/inherit.h"
 #include "httpd/request.h"
 
 /* Of one request's header and target; libmicrohttpd zeroes it per request. */
@@ -36,9 +37,10 @@ struct server {
 	struct httpd *httpd;
 	const struct port *port;
 	struct MHD_Daemon *mhd;
-	int listen_fd; /* libmicrohttpd's, until server_quiesce(); then -1 */
-	int epoll_fd;  /* libmicrohttpd's */
-	bool wake;     /* MHD_run() in this turn */
+	int listen_fd;  /* libmicrohttpd's, until server_quiesce(); then -1 */
+	bool inherited; /* from the service manager, which has it too */
+	int epoll_fd;   /* libmicrohttpd's */
+	bool wake;      /* MHD_run() in this turn */
 	struct mono idle_at; /* MHD_run() then, at the latest */
 	struct {
 		struct connection *first, *last;
@@ -166,6 +168,19 @@ open_socket(const struct port *port, const char *address, int *fdp)
 	return rc;
 }
 
+/* The service manager's, if it has passed one, else one of our own. */
+static int
+take_socket(struct server *s, const char *address)
+{
+	int rc = inherit_socket(s->port->name, &s->listen_fd);
+
+	if (rc != EX_OK)
+		return rc;
+	s->inherited = s->listen_fd != -1;
+	return s->inherited ? EX_OK
+			    : open_socket(s->port, address, &s->listen_fd);
+}
+
 /* Where fd listens, with the port that the kernel chose for ":0". */
 static void
 log_listening(const struct server *s)
@@ -178,9 +193,10 @@ log_listening(const struct server *s)
 	    getnameinfo((struct sockaddr *)&ss, n, host, sizeof host, service,
 		sizeof service, NI_NUMERICHOST | NI_NUMERICSERV) != 0)
 		return;
-	log_info("listening port=%s address=%s%s%s:%s", s->port->name,
+	log_info("listening port=%s address=%s%s%s:%s%s", s->port->name,
 	    ss.ss_family == AF_INET6 ? "[" : "", host,
-	    ss.ss_family == AF_INET6 ? "]" : "", service);
+	    ss.ss_family == AF_INET6 ? "]" : "", service,
+	    s->inherited ? " socket=inherited" : "");
 }
 
 /* --- connections --- */
@@ -355,7 +371,7 @@ server_open(struct server **sp, struct httpd *h, const struct port *port,
 	s->httpd = h;
 	s->port = port;
 	s->idle_at = MONO_NEVER;
-	if ((rc = open_socket(port, address, &s->listen_fd)) != EX_OK)
+	if ((rc = take_socket(s, address)) != EX_OK)
 		goto fail_socket;
 	s->mhd = start_daemon(s);
 	if (s->mhd == NULL) {

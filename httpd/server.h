@@ -42,7 +42,8 @@ struct port {
 extern const struct port api_port;   /* api.c */
 extern const struct port admin_port; /* admin.c */
 
-/* Listen on address ("host:port", "[v6]:port", ":port" for all) and start.
+/* Listen on the socket that the service manager has passed (inherit.h), else on
+ * address ("host:port", "[v6]:port", ":port" for all), and start.
  * 0 and *sp, or a sysexits code after one logged line. */
 int server_open(struct server **sp, struct httpd *h, const struct port *port,
     const char *address);

@@ -7,7 +7,8 @@
  *     engines' directories in DATA/kv have.
  * Writes: DATA/kv/ENGINE; replies to httpd; its progress and, when asked, its
  *     state to raftd.
- * Trusts: the kernel, processes of its own user that speak through the run
+ * Trusts: the kernel, processes of its own user (or of --socket-group) that
+ *     speak through the run
  *     directory (checked: user id, shape of every message); no network.
  * Exit codes: 0 stopped by a signal; 64 wrong call; 69 its socket cannot be
  *     had; 74 storage failed; 75 another kvd has the directory; 77 no rights;
@@ -26,6 +27,7 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/mem.h"
+#include "base/watchdog.h"
 #include "kvd/adopt.h"
 #include "kvd/dirs.h"
 #include "kvd/kvd.h"
@@ -52,6 +54,7 @@ struct process {
 
 	const char *data_dir_option;
 	const char *run_dir_option;
+	const char *group_option; /* NULL: one user */
 	const char *engine_option;
 	const char *level_option;
 	bool rebuild_option;
@@ -135,6 +138,8 @@ raftd_up(void *arg, struct link *l, const struct msg_hello *theirs)
 		return refuse_raftd(p, theirs);
 	log_node(s->node);
 	p->adopt.confirmed = true;
+	daemon_status("node %" PRIu64 ", engine %s, fed by raftd", s->node,
+	    p->engine->name);
 	return ERR_OK;
 }
 
@@ -147,6 +152,7 @@ raftd_down(void *arg, struct link *l)
 	(void)l;
 	snapshot_stop(&p->kvd);
 	loading_stop(&p->kvd);
+	daemon_status("engine %s, waiting for raftd", p->engine->name);
 }
 
 static enum err
@@ -240,6 +246,8 @@ read_options(struct process *p, int argc, char *argv[])
 		"the node's data; kvd's is below DIR/kv"},
 	    {"run-dir", OPT_STRING, &p->run_dir_option, 0, 0, "DIR",
 		"the node's sockets (default: data-dir/run)"},
+	    {"socket-group", OPT_STRING, &p->group_option, 0, 0, "GROUP",
+		"group of the node's processes, if they are several users"},
 	    {"engine", OPT_STRING, &p->engine_option, 0, 0, "NAME",
 		"storage engine: memory, lmdb or leveldb"},
 	    {"rebuild", OPT_FLAG, &p->rebuild_option, 0, 0, NULL,
@@ -357,6 +365,8 @@ open_links(struct process *p)
 	int rc;
 
 	p->links = links_open(p->loop, MSG_KVD);
+	if ((rc = links_share(p->links, p->group_option)) != EX_OK)
+		return rc;
 	(void)snprintf(url, sizeof url, "ipc://%s/kvd.sock", p->run_dir);
 	rc = links_listen(p->links, url, 1u << MSG_HTTPD, 0600, &httpd_ops, p);
 	if (rc != EX_OK)
@@ -482,6 +492,8 @@ main(int argc, char *argv[])
 	    p.engine->name, k->store.state.applied, k->store.state.revision,
 	    k->store.state.keys);
 	daemon_ready();
+	daemon_status("engine %s, waiting for raftd", p.engine->name);
+	watchdog_start(p.loop);
 	while (!k->quit) {
 		(void)loop_wait(p.loop, kvd_next(k)); /* the only wait */
 		if (k->quit) /* a signal; nothing is staged here */

@@ -147,7 +147,7 @@ accepted(struct listener *li, struct link_stream *s)
 	struct link *l;
 
 	link_stream_remote(s, false, host, sizeof(host));
-	if (!link_stream_user_ok(s))
+	if (!link_stream_user_ok(s, ls->group))
 		why = "it runs as another user";
 	else if (!make_room(li))
 		why = "too many connections";
@@ -234,6 +234,7 @@ links_open(struct loop *loop, enum msg_process self)
 
 	ls->loop = loop;
 	ls->self = self;
+	ls->group = LINK_NO_GROUP;
 	if (link_wake_open(&ls->wake) == -1) {
 		log_error("cannot create an eventfd");
 		exit(EX_OSERR);
@@ -273,6 +274,10 @@ links_listen(struct links *ls, const char *url, unsigned expect_mask,
 
 	if ((rc = link_listener_open(&nng, url, mode, &ls->wake)) != 0)
 		return rc;
+	if ((rc = links_give(ls, url)) != 0) {
+		link_listener_free(nng);
+		return rc;
+	}
 	li = mem_zalloc(1, sizeof(*li));
 	li->ls = ls;
 	li->nng = nng;

@@ -54,9 +54,15 @@ struct links *links_open(struct loop *loop, enum msg_process self);
  * frees everything.  Calls no op.  NULL is allowed. */
 void links_close(struct links *ls, unsigned flush_ms);
 
+/* Before the first listen or dial: the node's processes run as several users
+ * who share this group (link_share.c); NULL: as one user.  0, or EX_CONFIG
+ * after one logged line if there is no such group. */
+int links_share(struct links *ls, const char *group);
+
 /* Listen on url.  expect_mask has bit (1 << MSG_X) for each process that may
  * connect (checked against HELLO); two listeners never share a url.  ipc
- * sockets get mode, and peers of another user id than ours or root are refused.
+ * sockets get mode, and peers of another user id than ours or root are refused
+ * (but see links_share()).
  * 0, or a sysexits code after one logged line (EX_UNAVAILABLE: address in use;
  * EX_USAGE: bad url; EX_NOPERM). */
 int links_listen(struct links *ls, const char *url, unsigned expect_mask,

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/buf.h"
 #include "base/mono.h"
@@ -113,8 +114,10 @@ void link_stream_drain(struct link_stream *s, struct mono deadline);
  * "ipc", with_port "pid:123". */
 void link_stream_remote(
     const struct link_stream *s, bool with_port, char *out, size_t out_bytes);
-/* May the other end talk to us?  ipc: only our own user or root. */
-bool link_stream_user_ok(const struct link_stream *s);
+/* May the other end talk to us?  ipc: only our own user, root, and processes of
+ * the group, unless that is LINK_NO_GROUP. */
+#define LINK_NO_GROUP ((gid_t)-1)
+bool link_stream_user_ok(const struct link_stream *s, gid_t group);
 
 struct link_attempt *link_attempt_start(
     const char *url, struct link_wake *wake);

@@ -99,7 +99,14 @@ struct links {
 	struct link *all;
 	struct listener *listeners;
 	struct link_complaints complaints;
+	gid_t group; /* of the node's sockets; LINK_NO_GROUP: one user only */
 };
+
+/* ---- link_share.c ---- */
+
+/* The socket of url, just made, becomes the group's if there is one.  0, or a
+ * sysexits code after one logged line. */
+int links_give(const struct links *ls, const char *url);
 
 /* ---- link_life.c ---- */
 

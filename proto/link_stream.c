@@ -404,13 +404,15 @@ link_stream_remote(
 }
 
 bool
-link_stream_user_ok(const struct link_stream *s)
+link_stream_user_ok(const struct link_stream *s, gid_t group)
 {
 	nng_sockaddr sa;
-	uint64_t uid;
+	uint64_t uid, gid;
 
-	if (nng_stream_get_uint64(s->nng, NNG_OPT_IPC_PEER_UID, &uid) == 0)
-		return uid == 0 || uid == (uint64_t)geteuid();
+	if (nng_stream_get_uint64(s->nng, NNG_OPT_IPC_PEER_UID, &uid) == 0 &&
+	    nng_stream_get_uint64(s->nng, NNG_OPT_IPC_PEER_GID, &gid) == 0)
+		return uid == 0 || uid == (uint64_t)geteuid() ||
+		       (group != LINK_NO_GROUP && gid == (uint64_t)group);
 	/* tcp has no users.  An ipc peer whose user is not known: no. */
 	return nng_stream_get_addr(s->nng, NNG_OPT_REMADDR, &sa) == 0 &&
 	       sa.s_family != NNG_AF_IPC;

@@ -246,7 +246,7 @@ take_dial(struct link *l)
 	case LINK_READY:
 		link_attempt_free(l->attempt);
 		l->attempt = NULL;
-		if (!link_stream_user_ok(s)) {
+		if (!link_stream_user_ok(s, l->ls->group)) {
 			link_complain(l, "it runs as another user");
 			link_stream_free(s);
 			link_lose(l, "another user", true);

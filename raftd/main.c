@@ -16,6 +16,7 @@
 
 #include "base/daemon.h"
 #include "base/log.h"
+#include "base/watchdog.h"
 #include "raftd/raftd.h"
 
 static void
@@ -42,6 +43,8 @@ parse_options(struct raftd *rd, int argc, char *argv[])
 		"the node's directory; raftd uses DIR/raft"},
 	    {"run-dir", OPT_STRING, &o->run_dir, 0, 0, "DIR",
 		"directory of the sockets (default: DATA_DIR/run)"},
+	    {"socket-group", OPT_STRING, &o->socket_group, 0, 0, "GROUP",
+		"group of the node's processes, if they are several users"},
 	    {"heartbeat-ms", OPT_U64, &o->heartbeat_ms, 5, 10000, "MS",
 		"time between a leader's heartbeats"},
 	    {"election-ms", OPT_U64, &o->election_ms, 20, 100000, "MS",
@@ -117,6 +120,7 @@ raftd_init(struct raftd *rd, int argc, char *argv[])
 		return rc;
 	}
 	daemon_ready();
+	watchdog_start(rd->loop);
 	return 0;
 }
 

@@ -42,7 +42,8 @@ raftd_start(struct raftd *rd)
 	feed_publish(rd->feed, rd->applied_at_start);
 	snaps_publish(rd->snaps);
 	snaps_check_all(rd->snaps);
-	if ((rc = front_open(rd)) != 0 || (rc = peers_open(rd)) != 0)
+	if ((rc = links_share(rd->links, rd->opt.socket_group)) != 0 ||
+	    (rc = front_open(rd)) != 0 || (rc = peers_open(rd)) != 0)
 		return rc;
 	loop_timer_init(rd->loop, &rd->tick, on_tick, rd);
 	rd->tick_at = mono_add_ms(mono_now(), rd->opt.heartbeat_ms);

@@ -29,8 +29,9 @@ struct raftd_options {
 	uint64_t id;
 	const char *cluster; /* peer addresses, comma-separated */
 	const char *data_dir;
-	const char *run_dir;   /* NULL: see daemon_run_dir() */
-	uint64_t heartbeat_ms; /* one tick */
+	const char *run_dir;      /* NULL: see daemon_run_dir() */
+	const char *socket_group; /* NULL: see links_share() */
+	uint64_t heartbeat_ms;    /* one tick */
 	uint64_t election_ms;
 	uint64_t cache_bytes;         /* of recent log entries */
 	uint64_t segment_bytes;       /* of the log */

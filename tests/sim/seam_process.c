@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/watchdog.h"
 #include "tests/sim/sim.h"
 
 /* Names that the build gives to what the real objects call (sim.mk). */
@@ -324,6 +325,12 @@ daemon_options(const char *program, const char *about, const struct opt *opts,
 void
 daemon_ready(void)
 {
+}
+
+void
+watchdog_start(struct loop *l)
+{
+	(void)l; /* no service manager here */
 }
 
 void

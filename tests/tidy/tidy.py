@@ -28,7 +28,7 @@ OWNED = {
     "jansson.h": ("httpd/", "cmd/metcdctl/"),
     "curl/": ("cmd/metcdctl/",),
     "xxhash.h": ("base/hash.c",),
-    "systemd/": ("base/daemon.c",),
+    "systemd/": ("base/daemon.c", "base/inherit.c", "base/watchdog.c"),
 }
 # Folders of our own that a folder may include, besides itself.
 MAY_INCLUDE = {

@@ -2,12 +2,14 @@
  * not read, or are somebody else's. */
 #include "tests/unit/link_ends.h"
 
+#include <grp.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 /* ---- strangers at the door ---- */
@@ -353,9 +355,14 @@ a_full_link_that_is_read_is_full_no_more(void **state)
 
 /* ---- another user ---- */
 
-/* A child that makes raw calls only: nng allows none of its own after fork. */
+#define NOBODY 65534u
+#define SHARED "daemon" /* a group that every system has */
+
+/* A child that makes raw calls only: nng allows none of its own after fork.  It
+ * ends with 0 when the connection was closed without a byte sent, with 1 when
+ * something came. */
 static pid_t
-stranger_of_another_user(const char *path)
+stranger_of_another_user(const char *path, gid_t group)
 {
 	struct sockaddr_un un = {.sun_family = AF_UNIX};
 	pid_t pid = fork();
@@ -367,10 +374,11 @@ stranger_of_another_user(const char *path)
 		return pid;
 	memcpy(un.sun_path, path, strlen(path));
 	fd = socket(AF_UNIX, SOCK_STREAM, 0);
-	if (setuid(65534) != 0 ||
+	if (setgroups(0, NULL) != 0 || setgid(group) != 0 ||
+	    setuid(NOBODY) != 0 ||
 	    connect(fd, (struct sockaddr *)&un, sizeof(un)) != 0)
 		_exit(2);
-	_exit(read(fd, &byte, 1) == 0 ? 0 : 1); /* closed, not a byte sent */
+	_exit(read(fd, &byte, 1) == 0 ? 0 : 1);
 }
 
 static bool
@@ -395,10 +403,62 @@ another_user_is_refused_on_ipc(void **state)
 	end_listen(&server, ipc_url);
 	assert_int_equal(chmod(path, 0666), 0);
 	assert_int_equal(chmod(ends_dir, 0755), 0);
-	(void)stranger_of_another_user(path);
+	(void)stranger_of_another_user(path, NOBODY);
 	wait_for(&server, NULL, has_exited, &status);
 	assert_int_equal(status, 0);
 	assert_int_equal(chmod(ends_dir, 0700), 0);
+	end_close(&server);
+}
+
+/* The socket is the group's, for it and nobody else. */
+static void
+check_socket_of_group(const char *path, gid_t group)
+{
+	struct stat st;
+
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0660);
+	assert_int_equal(st.st_gid, group);
+}
+
+static void
+with_a_group_another_user_of_it_is_spoken_with(void **state)
+{
+	struct end server;
+	const char *path = ipc_url + strlen("ipc://");
+	const struct group *g = getgrnam(SHARED);
+	int status = 0;
+
+	(void)state;
+	if (geteuid() != 0)
+		skip(); /* only root can be somebody else */
+	assert_non_null(g);
+	end_open(&server, MSG_RAFTD, 1);
+	assert_int_equal(links_share(server.ls, SHARED), 0);
+	end_listen(&server, ipc_url);
+	check_socket_of_group(path, g->gr_gid);
+	assert_int_equal(chmod(ends_dir, 0755), 0);
+	(void)stranger_of_another_user(path, g->gr_gid);
+	wait_for(&server, NULL, has_exited, &status);
+	assert_int_equal(WEXITSTATUS(status), 1);
+	/* Even when the file lets him in. */
+	assert_int_equal(chmod(path, 0666), 0);
+	(void)stranger_of_another_user(path, NOBODY);
+	wait_for(&server, NULL, has_exited, &status);
+	assert_int_equal(status, 0);
+	assert_int_equal(chmod(ends_dir, 0700), 0);
+	end_close(&server);
+}
+
+static void
+a_group_that_does_not_exist_is_a_matter_of_configuration(void **state)
+{
+	struct end server;
+
+	(void)state;
+	end_open(&server, MSG_RAFTD, 1);
+	assert_int_equal(links_share(server.ls, "no-such-group"), EX_CONFIG);
+	assert_int_equal(links_share(server.ls, NULL), 0);
 	end_close(&server);
 }
 
@@ -435,6 +495,9 @@ main(void)
 	    cmocka_unit_test(a_queue_over_its_bound_drops_the_link),
 	    cmocka_unit_test(a_full_link_that_is_read_is_full_no_more),
 	    cmocka_unit_test(another_user_is_refused_on_ipc),
+	    cmocka_unit_test(with_a_group_another_user_of_it_is_spoken_with),
+	    cmocka_unit_test(
+		a_group_that_does_not_exist_is_a_matter_of_configuration),
 	};
 
 	return cmocka_run_group_tests(tests, group_setup, group_teardown);

@@ -9,8 +9,8 @@ UNIT_rmsg := raftd/rmsg.c proto/wire.c base/buf.c base/mem.c base/blob.c \
 	base/log.c raftd/raft/msg.c
 
 LINK := proto/link.c proto/link_complaints.c proto/link_connect.c \
-	proto/link_frame.c proto/link_life.c proto/link_stream.c \
-	proto/link_take.c
+	proto/link_frame.c proto/link_life.c proto/link_share.c \
+	proto/link_stream.c proto/link_take.c
 UNIT_wire := proto/wire.c proto/err.c base/buf.c base/mem.c base/log.c
 UNIT_msg := proto/msg.c proto/cmd.c proto/wire.c proto/link_frame.c \
 	base/buf.c base/mem.c base/log.c base/hash.c
@@ -35,6 +35,11 @@ UNIT_base_loop := base/loop.c base/mono.c base/mem.c base/log.c
 UNIT_base_file := base/file.c base/buf.c base/mem.c base/log.c
 UNIT_base_daemon := base/daemon.c base/log.c
 UNIT_LIBS_base_daemon := -lsystemd
+UNIT_base_watchdog := base/watchdog.c base/loop.c base/mono.c base/mem.c \
+	base/log.c
+UNIT_LIBS_base_watchdog := -lsystemd
+UNIT_base_inherit := base/inherit.c base/log.c
+UNIT_LIBS_base_inherit := -lsystemd
 UNIT_supervise := cmd/metcd/supervise.c base/log.c
 
 UNIT_http_uri := httpd/uri.c base/buf.c base/mem.c base/log.c
