@@ -133,6 +133,7 @@ raftd_turn(struct raftd *rd, struct mono now)
 	links_take(rd->links);  /* proposals, reads, peers, kvd */
 	ready_storage_done(rd); /* what the disk has now */
 	snapio_take(rd->snapio);
+	snaps_run(rd->snaps);
 	stop_step(rd, now);
 	space_run(rd->space, now);
 	give_way_step(rd, now);

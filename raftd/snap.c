@@ -1,8 +1,16 @@
 /* The snapshot files of this node; see snap.h.
  *
- * The newest two are kept, so that one that turns out to be damaged can be
- * replaced by the other and the log, which is cut behind the older one only.
- * Files are renamed and removed by the helper thread. */
+ * The newest two that join the log are kept, so that one that turns out to be
+ * damaged can be replaced by the other and the log, which is cut behind the
+ * older one only.  A file ahead of what is published here does not count: the
+ * log may have to grow up to it first.  It is there when a crash came between a
+ * file from another node and its installation, and the newest of these is kept
+ * as well, since it will be offered again.
+ *
+ * Marks, removals and cuts are made by snaps_run() from what files and log are
+ * there, whenever a file came or was checked: so what a crash kept from being
+ * done is done after the start.  Files are renamed and removed by the helper
+ * thread. */
 #include "raftd/snap.h"
 
 #include <assert.h>
@@ -24,6 +32,8 @@ struct snaps {
 	struct snap *newest; /* descending by index */
 	uint64_t marked;     /* the log's last mark */
 	uint64_t marking;    /* the last one that was given to the writer */
+	unsigned checks;     /* under way */
+	uint64_t due; /* snaps_run() has work once this index is published */
 	char part[SNAP_NAME_BYTES];
 };
 
@@ -146,6 +156,8 @@ check_done(struct snapio_job *job, bool cancelled)
 	struct snap *s;
 
 	snapfile_close(j->reader);
+	ss->checks--;
+	ss->due = 0;
 	if (!cancelled && (s = find(ss, j->index)) != NULL) {
 		s->checking = false;
 		if (j->err == ERR_CORRUPT)
@@ -164,6 +176,7 @@ check(struct snaps *ss, struct snap *s)
 	if (s->checking)
 		return;
 	s->checking = true;
+	ss->checks++;
 	j = mem_zalloc(1, sizeof(*j));
 	j->job.run = check_run;
 	j->job.done = check_done;
@@ -256,6 +269,7 @@ snaps_add(struct snaps *ss, const struct snap_meta *meta,
 	s->meta = *meta;
 	s->id = *id;
 	s->checked = true;
+	ss->due = 0;
 	ss->part[0] = '\0';
 	log_info("snapshot file index=%" PRIu64 " term=%" PRIu64
 		 " keys=%" PRIu64 " bytes=%" PRIu64,
@@ -307,17 +321,40 @@ snaps_publish(struct snaps *ss)
 
 /* ---- what is not needed any more ---- */
 
-/* All but the newest two, and what the log does not join. */
+/* Can it and the log make up the present state? */
+static bool
+joins(const struct snaps *ss, const struct snap *s)
+{
+	return s->meta.head.index + 1 >= rlog_first(ss->rd->rlog) &&
+	       s->meta.head.index <= feed_published(ss->rd->feed);
+}
+
+/* s or the next older one that does. */
+static const struct snap *
+next_joining(const struct snaps *ss, const struct snap *s)
+{
+	while (s != NULL && !joins(ss, s))
+		s = s->next;
+	return s;
+}
+
+/* All but the newest two that join the log and the newest one ahead of it.  If
+ * none joins, none is removed: whatever is there may still be of use. */
 static void
 remove_old(struct snaps *ss)
 {
-	uint64_t joins = rlog_first(ss->rd->rlog) - 1;
-	struct snap *s = ss->newest, *next;
+	uint64_t published = feed_published(ss->rd->feed);
+	struct snap *s, *next;
+	unsigned ahead = 0, kept = 0;
 	char name[SNAP_NAME_BYTES];
 
-	for (unsigned n = 0; s != NULL; s = next, n++) {
+	if (next_joining(ss, ss->newest) == NULL)
+		return;
+	for (s = ss->newest; s != NULL; s = next) {
 		next = s->next;
-		if (n == 0 || (n < FILES_KEPT && s->meta.head.index >= joins))
+		if (s->meta.head.index > published && ahead++ == 0)
+			continue;
+		if (joins(ss, s) && kept++ < FILES_KEPT)
 			continue;
 		snapfile_name(s->meta.head.index, name);
 		log_info("snapshot removed index=%" PRIu64, s->meta.head.index);
@@ -327,17 +364,20 @@ remove_old(struct snaps *ss)
 }
 
 /* The log in front of the older of the two, but for log_keep_bytes and for what
- * a follower needs that gets one of them just now. */
+ * a follower needs that gets one of them just now.  Not before every byte of
+ * both was looked at: what goes cannot be had again. */
 static void
 cut_log(struct snaps *ss)
 {
 	struct raftd *rd = ss->rd;
-	const struct snap *older = ss->newest == NULL ? NULL : ss->newest->next;
+	const struct snap *newer = next_joining(ss, ss->newest);
+	const struct snap *older =
+	    newer == NULL ? NULL : next_joining(ss, newer->next);
 	struct cut_job *j;
 	uint64_t index;
 	uint32_t segment;
 
-	if (older == NULL)
+	if (older == NULL || !newer->checked || !older->checked)
 		return;
 	index = older->meta.head.index;
 	if (index > ss->marked)
@@ -367,14 +407,60 @@ snaps_marking(struct snaps *ss, uint64_t index)
 	return true;
 }
 
+/* The log gets a mark for the newest one, if it has none. */
+static void
+mark(struct snaps *ss)
+{
+	const struct snap *s = next_joining(ss, ss->newest);
+	struct writer_job *job;
+	uint64_t term = 0;
+
+	if (s == NULL || !s->checked || s->meta.head.index <= ss->marking)
+		return;
+	if (rlog_term(ss->rd->rlog, s->id.index, &term) != RAFT_OK ||
+	    term != s->id.term) {
+		log_errorx("snapshot does not fit the log, it is set aside "
+			   "index=%" PRIu64 " term=%" PRIu64 " ours=%" PRIu64,
+		    s->id.index, s->id.term, term);
+		snaps_damaged(ss, s->id.index);
+		return;
+	}
+	(void)snaps_marking(ss, s->id.index);
+	job = mem_zalloc(1, sizeof(*job));
+	job->mark = (struct wal_mark){.index = s->id.index, .term = s->id.term};
+	writer_submit(ss->rd->writer, &job);
+}
+
+static void
+settle(struct snaps *ss)
+{
+	remove_old(ss);
+	cut_log(ss);
+	snaps_publish(ss);
+}
+
 void
 snaps_marked(struct snaps *ss, uint64_t index)
 {
 	assert(index >= ss->marked);
 	ss->marked = index;
-	remove_old(ss);
-	cut_log(ss);
-	snaps_publish(ss);
+	settle(ss);
+}
+
+void
+snaps_run(struct snaps *ss)
+{
+	uint64_t published = feed_published(ss->rd->feed);
+
+	if (ss->checks > 0 || published < ss->due)
+		return;
+	mark(ss); /* snaps_marked() settles once more */
+	settle(ss);
+	/* Then once the oldest of those ahead has been reached. */
+	ss->due = UINT64_MAX;
+	for (const struct snap *s = ss->newest;
+	     s != NULL && s->meta.head.index > published; s = s->next)
+		ss->due = s->meta.head.index;
 }
 
 /* ---- start ---- */

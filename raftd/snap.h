@@ -35,7 +35,7 @@ int snaps_open(struct raftd *rd, uint64_t marked);
 void snaps_close(struct raftd *rd);
 /* Begin to check all files. */
 void snaps_check_all(struct snaps *ss);
-/* The newest one, or NULL. */
+/* The newest one, or NULL; it may be ahead of what is published. */
 const struct snap *snaps_newest(const struct snaps *ss);
 /* The newest as of an index from min to max, or NULL. */
 const struct snap *snaps_between(
@@ -48,8 +48,11 @@ void snaps_add(
 void snaps_suspect(struct snaps *ss, uint64_t index);
 /* It is damaged: set it aside. */
 void snaps_damaged(struct snaps *ss, uint64_t index);
-/* The writer is about to get a mark for this one; false: there is a newer one
- * on its way, and marks only go up. */
+/* Once in a turn: files that came or were checked get their marks, and what
+ * nobody needs any more goes. */
+void snaps_run(struct snaps *ss);
+/* The writer is about to get a mark for one from another node; false: there is
+ * a newer one on its way, and marks only go up. */
 bool snaps_marking(struct snaps *ss, uint64_t index);
 /* The log has a mark for this one: what is older than need be may go. */
 void snaps_marked(struct snaps *ss, uint64_t index);
@@ -86,6 +89,6 @@ struct load *load_open(
 enum load_state load_run(struct load *ld);
 uint64_t load_index(const struct load *ld);
 enum err load_error(const struct load *ld); /* after LOAD_FAILED */
-void load_close(struct load *ld); /* NULL is allowed */
+void load_close(struct load *ld);           /* NULL is allowed */
 
 #endif

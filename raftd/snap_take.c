@@ -94,10 +94,17 @@ take_job_run(struct snapio_job *job)
 
 /* ---- orders ---- */
 
+/* The newest one of what is published: only that says what is new since. */
+static const struct snap *
+last_taken(const struct take *t)
+{
+	return snaps_between(t->rd->snaps, 0, feed_published(t->rd->feed));
+}
+
 static void
 answer(struct take *t, uint64_t token, enum err code)
 {
-	const struct snap *s = snaps_newest(t->rd->snaps);
+	const struct snap *s = last_taken(t);
 
 	front_controlled(
 	    t->rd->front, token, code, s == NULL ? 0 : s->meta.head.index);
@@ -161,17 +168,7 @@ ended(struct take *t, enum err err)
 static void
 file_there(struct take *t, const struct take_file *f)
 {
-	struct raftd *rd = t->rd;
-	struct writer_job *job;
-
-	snaps_add(rd->snaps, &f->meta, &f->id);
-	if (snaps_marking(rd->snaps, f->id.index)) {
-		/* Then what came before it may go: snaps_marked(). */
-		job = mem_zalloc(1, sizeof(*job));
-		job->mark =
-		    (struct wal_mark){.index = f->id.index, .term = f->id.term};
-		writer_submit(rd->writer, &job);
-	}
+	snaps_add(t->rd->snaps, &f->meta, &f->id);
 	ended(t, ERR_OK);
 }
 
@@ -280,7 +277,7 @@ static enum err
 check_head(const struct take *t, const struct msg_snap_head *h)
 {
 	struct raftd *rd = t->rd;
-	const struct snap *newest = snaps_newest(rd->snaps);
+	const struct snap *newest = last_taken(t);
 	uint64_t term = 0;
 
 	if (h->cluster != rd->identity.cluster ||
@@ -374,7 +371,7 @@ take_wanted(struct take *t)
 static bool
 nothing_new(const struct take *t)
 {
-	const struct snap *s = snaps_newest(t->rd->snaps);
+	const struct snap *s = last_taken(t);
 
 	return feed_applied(t->rd->feed) <=
 	       (s != NULL ? s->meta.head.index : 0);
@@ -386,7 +383,7 @@ static bool
 is_due(struct take *t)
 {
 	struct raftd *rd = t->rd;
-	const struct snap *s = snaps_newest(rd->snaps);
+	const struct snap *s = last_taken(t);
 	uint64_t index = s != NULL ? s->meta.head.index : 0;
 	uint64_t bytes = rd->opt.snapshot_log_bytes;
 	uint64_t count = rd->opt.snapshot_count;
@@ -429,6 +426,7 @@ void
 take_run(struct take *t, struct mono now)
 {
 	struct raftd *rd = t->rd;
+	const struct snap *s;
 
 	if (!mono_reached(t->look_at, now))
 		return;
@@ -452,9 +450,8 @@ take_run(struct take *t, struct mono now)
 			answer_orders(t, t->order_count, ERR_OK);
 		return;
 	}
-	if (!space_for(rd->space, snaps_newest(rd->snaps) != NULL
-				      ? snaps_newest(rd->snaps)->id.bytes
-				      : 0)) {
+	s = last_taken(t);
+	if (!space_for(rd->space, s != NULL ? s->id.bytes : 0)) {
 		log_warnx("snapshot not taken: too little space on the disk");
 		t->served = t->order_count;
 		ended(t, ERR_NO_SPACE);

@@ -38,7 +38,7 @@ SIM_RENAME_raftd/writer.c := --redefine-sym pthread_create=sim_pthread_create \
 	--redefine-sym read=sim_read --redefine-sym write=sim_write
 SIM_RENAME_raftd/ready.c := --redefine-sym writer_submit=sim_writer_submit \
 	--redefine-sym writer_done=sim_writer_done
-SIM_RENAME_raftd/snap_take.c := $(SIM_RENAME_raftd/ready.c)
+SIM_RENAME_raftd/snap.c := $(SIM_RENAME_raftd/ready.c)
 SIM_RENAME_raftd/store.c := --redefine-sym wal_open=sim_wal_open \
 	--redefine-sym raft_new=sim_raft_new
 SIM_RENAME_kvd/engine_memory.c := \

@@ -78,6 +78,9 @@ UNIT_transfer := raftd/transfer.c raftd/snapmsg.c raftd/rmsg.c \
 	$(UNIT_snapio)
 UNIT_snapfile := raftd/snapfile.c $(UNIT_wal_crash)
 UNIT_LIBS_snapfile := -lxxhash
+UNIT_snaps := raftd/snap.c raftd/snapfile.c raftd/rlog.c raftd/snapio.c \
+	base/loop.c base/mono.c $(UNIT_wal_crash)
+UNIT_LIBS_snaps := -lxxhash
 UNIT_rlog := raftd/rlog.c $(UNIT_wal_crash)
 UNIT_LIBS_rlog := -lxxhash
 UNIT_writer := raftd/writer.c base/loop.c base/mono.c $(UNIT_rlog)
@@ -114,4 +117,4 @@ unit-programs: $(O)/tests/lib/flip
 
 # What has a second thread; `make check-threads` runs these under
 # ThreadSanitizer.
-UNITS_THREADED := link snapio store transfer writer
+UNITS_THREADED := link snapio snaps store transfer writer
