@@ -27,18 +27,43 @@
  * number or a malformed chunk (400; 413 if they are too large for it), no Host
  * (400), or what is no HTTP.
  *
- * The admin port: fixed paths.
+ * The admin port: fixed paths; ID in one stands for a member's id.  The body of
+ * an order is a JSON object of at most ADMIN_BODY_BYTES_MAX; whatever can be
+ * left out of it is in brackets, and an empty body is {}.
  *
- *	method   path          handler        answers */
+ *	method   path          handler     body   answers */
+#define ADMIN_BODY_BYTES_MAX 65536u
 #define ADMIN_TABLE(X)                                                         \
-	X(GET, "/livez", admin_livez, "200: this process turns")               \
-	X(GET, "/readyz", admin_readyz,                                        \
+	X(GET, "/livez", admin_livez, false, "200: this process turns")        \
+	X(GET, "/readyz", admin_readyz, false,                                 \
 	    "200 or 503: can requests be served, check by check")              \
-	X(GET, "/health", admin_health, "200 or 503: the same in one word")    \
-	X(GET, "/version", admin_version, "200")                               \
-	X(GET, "/v1/status", admin_status,                                     \
+	X(GET, "/health", admin_health, false,                                 \
+	    "200 or 503: the same in one word")                                \
+	X(GET, "/version", admin_version, false, "200")                        \
+	X(GET, "/v1/status", admin_status, false,                              \
 	    "200: counters of raftd and kvd; waits for neither")               \
-	X(POST, "/v1/snapshot", admin_snapshot,                                \
-	    "200: a snapshot is taken, {\"index\":N}; 503 504 507")
+	X(POST, "/v1/snapshot", admin_snapshot, false,                         \
+	    "200: a snapshot is taken, {\"index\":N}; 503 504 507")            \
+	X(GET, "/v1/members", members_list, false,                             \
+	    "200: all of them, as this node's raftd knows them; 503")          \
+	X(POST, "/v1/members", members_add, true,                              \
+	    "{\"peer\":\"HOST:PORT\"[,\"id\":N][,\"promote\":\"auto\"]}:"      \
+	    " 201 and Location: it is a learner; 400 409 503 504")             \
+	X(POST, "/v1/members/replace", members_replace, true,                  \
+	    "{\"old\":N,\"peer\":\"HOST:PORT\"[,\"new\":N][,\"force\":true]}:" \
+	    " 202: the new one is a learner, and takes the old one's place "   \
+	    "by itself when it has caught up; 400 404 409 503 504")            \
+	X(GET, "/v1/members/ID", members_get, false, "200; 404 503")           \
+	X(PUT, "/v1/members/ID", members_update, true,                         \
+	    "{\"peer\":\"HOST:PORT\"}: 200, its new address; "                 \
+	    "400 404 409 503 504")                                             \
+	X(DELETE, "/v1/members/ID", members_remove, false,                     \
+	    "[?force=true]: 200, it is out; 400 404 409 503 504")              \
+	X(POST, "/v1/members/ID/promote", members_promote, true,               \
+	    "[{\"force\":true}] or [?force=true]: 200, the learner is a "      \
+	    "voter; 400 404 409 503 504")                                      \
+	X(POST, "/v1/leader", members_lead, true,                              \
+	    "[{\"to\":ID}]: 200 {\"leader\":ID}, it leads; "                   \
+	    "400 404 409 503 504")
 
 #endif

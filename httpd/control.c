@@ -2,14 +2,15 @@
 #include "httpd/control.h"
 
 #include <assert.h>
+#include <stddef.h>
+#include <stdio.h>
 
 #include "base/mem.h"
 
 struct control {
 	struct link *raftd;
 	control_answer_fn *answer;
-	struct control_waiter *first, *last; /* in order of deadline */
-	uint64_t token;                      /* the last one given */
+	struct askers askers;
 };
 
 struct control *
@@ -25,96 +26,108 @@ control_open(struct link *raftd, control_answer_fn *answer)
 void
 control_close(struct control *ct)
 {
-	assert(ct == NULL || ct->first == NULL);
+	assert(ct == NULL || ct->askers.first == NULL);
 	mem_free(ct);
 }
 
-bool
-control_add(struct control *ct, struct control_waiter *w, enum msg_order order,
-    struct mono now)
+static struct control_waiter *
+waiter_of(struct asker *a)
 {
-	struct msg_control m = {.order = (uint8_t)order};
+	return (
+	    struct control_waiter *)((char *)a -
+				     offsetof(struct control_waiter, asker));
+}
+
+bool
+control_add(struct control *ct, struct control_waiter *w,
+    const struct msg_control *order, struct mono now)
+{
 	struct wire *wire = link_begin(ct->raftd, MSG_CONTROL);
 
 	if (wire == NULL)
 		return false;
-	m.token = w->token = ++ct->token;
-	(void)msg_control_wire(wire, &m); /* ours: no error */
+	asker_add(&ct->askers, &w->asker, mono_add_ms(now, ORDER_MS));
+	w->order = mem_alloc(sizeof *w->order);
+	*w->order = *order;
+	w->order->token = w->asker.token;
+	(void)msg_control_wire(wire, w->order); /* ours: no error */
 	link_end(ct->raftd);
-	w->deadline = mono_add_ms(now, ORDER_MS);
-	w->waiting = true;
-	w->prev = ct->last;
-	w->next = NULL;
-	if (ct->last != NULL)
-		ct->last->next = w;
-	else
-		ct->first = w;
-	ct->last = w;
 	return true;
+}
+
+static void
+drop_order(struct control_waiter *w)
+{
+	mem_free(w->order);
+	w->order = NULL;
 }
 
 void
 control_forget(struct control *ct, struct control_waiter *w)
 {
-	if (!w->waiting)
-		return;
-	w->waiting = false;
-	if (w->prev != NULL)
-		w->prev->next = w->next;
-	else
-		ct->first = w->next;
-	if (w->next != NULL)
-		w->next->prev = w->prev;
-	else
-		ct->last = w->prev;
+	asker_remove(&ct->askers, &w->asker);
+	drop_order(w);
 }
 
 static void
-answer(
-    struct control *ct, struct control_waiter *w, enum err code, uint64_t index)
+answer(struct control *ct, struct control_waiter *w,
+    const struct msg_controlled *m)
 {
-	control_forget(ct, w);
-	ct->answer(w, code, index);
+	asker_remove(&ct->askers, &w->asker);
+	ct->answer(w, m);
+	drop_order(w);
+}
+
+/* Of the first that waits: what becomes of its order is not known. */
+static void
+answer_unknown(struct control *ct, const char *why)
+{
+	struct msg_controlled m = {.code = ERR_TIMEOUT};
+
+	(void)snprintf(m.why, sizeof m.why,
+	    "%s, the order may be carried out all the same; GET /v1/members "
+	    "and /v1/status show what became of it",
+	    why);
+	answer(ct, waiter_of(ct->askers.first), &m);
 }
 
 void
 control_run(struct control *ct, struct mono now)
 {
-	while (ct->first != NULL && mono_reached(ct->first->deadline, now))
-		answer(ct, ct->first, ERR_TIMEOUT, 0);
+	while (mono_reached(asker_next(&ct->askers), now))
+		answer_unknown(ct, "raftd has not answered in time");
 }
 
 struct mono
 control_next(const struct control *ct)
 {
-	return ct->first == NULL ? MONO_NEVER : ct->first->deadline;
+	return asker_next(&ct->askers);
 }
 
 enum err
 control_take(struct control *ct, struct wire *body)
 {
-	struct control_waiter *w;
 	struct msg_controlled m;
+	struct asker *a;
 
 	if (msg_controlled_wire(body, &m) != ERR_OK)
 		return ERR_MALFORMED;
-	for (w = ct->first; w != NULL && w->token != m.token; w = w->next)
-		;
-	if (w != NULL) /* else its client has left */
-		answer(ct, w, err_from_u8(m.code), m.index);
+	m.code = (uint8_t)err_from_u8(m.code);
+	if ((a = asker_find(&ct->askers, m.token)) != NULL)
+		answer(ct, waiter_of(a), &m); /* else its client has left */
 	return ERR_OK;
 }
 
 void
 control_raftd_down(struct control *ct)
 {
-	while (ct->first != NULL)
-		answer(ct, ct->first, ERR_UNAVAILABLE, 0);
+	while (ct->askers.first != NULL)
+		answer_unknown(ct, "raftd went away");
 }
 
 void
 control_stop(struct control *ct)
 {
-	while (ct->first != NULL)
-		answer(ct, ct->first, ERR_STOPPING, 0);
+	while (ct->askers.first != NULL)
+		answer_unknown(ct, "this node is stopping");
 }

@@ -202,6 +202,7 @@ httpd_drain(struct httpd *h)
 		now = httpd_turn(h, limit);
 	pending_stop(h->pending);
 	control_stop(h->control);
+	status_stop(h->status);
 	limit = mono_add_ms(now, FLUSH_MS);
 	while (h->requests > 0 && !mono_reached(limit, now))
 		now = httpd_turn(h, limit);

@@ -131,25 +131,21 @@ request_on_answer(struct waiter *w, const struct answer *a)
 }
 
 void
-request_on_status(struct status_waiter *w, struct bytes json)
+request_on_status(struct asker *a, const struct status_view *v)
 {
 	struct request *rq =
-	    (struct request *)((char *)w - offsetof(struct request, status));
+	    (struct request *)((char *)a - offsetof(struct request, status));
 
-	if (json.len == 0)
-		request_problem(rq, ERR_MALFORMED, NULL);
-	else
-		request_answer(
-		    rq, MHD_HTTP_OK, response_text(json, "application/json"));
+	rq->told(rq, v);
 }
 
 void
-request_on_control(struct control_waiter *w, enum err code, uint64_t index)
+request_on_control(struct control_waiter *w, const struct msg_controlled *m)
 {
 	struct request *rq =
 	    (struct request *)((char *)w - offsetof(struct request, control));
 
-	rq->ordered(rq, code, index);
+	rq->ordered(rq, w->order, m);
 }
 
 void
@@ -259,15 +255,25 @@ read_framing(struct request *rq, const char *version, struct framing *f)
 
 /* --- the body --- */
 
+/* Bytes of the largest body that this port takes. */
+static uint64_t
+body_bytes_max(const struct request *rq)
+{
+	const uint64_t max = server_port(rq->server)->body_bytes_max;
+
+	return max != 0 ? max : request_httpd(rq)->value_bytes_max;
+}
+
 static void
 refuse_too_large(struct request *rq)
 {
+	const bool fixed = server_port(rq->server)->body_bytes_max != 0;
 	char detail[128];
 
-	(void)snprintf(detail, sizeof detail,
-	    "a value has at most %llu bytes; the limit is set with "
-	    "--max-value-bytes",
-	    (unsigned long long)request_httpd(rq)->value_bytes_max);
+	(void)snprintf(detail, sizeof detail, "a %s has at most %llu bytes%s",
+	    fixed ? "body on this port" : "value",
+	    (unsigned long long)body_bytes_max(rq),
+	    fixed ? "" : "; the limit is set with --max-value-bytes");
 	refuse(rq, ERR_VALUE_TOO_LARGE, detail);
 }
 
@@ -301,7 +307,7 @@ take_body(struct request *rq, const char *data, size_t n)
 	}
 	if (rq->refused != ERR_OK)
 		return;
-	if (rq->body_seen > request_httpd(rq)->value_bytes_max) {
+	if (rq->body_seen > body_bytes_max(rq)) {
 		swallow(rq, ERR_VALUE_TOO_LARGE);
 		return;
 	}
@@ -360,7 +366,7 @@ begin_body(struct request *rq, const char *method, uint64_t length)
 
 	if (!check(rq, method))
 		return;
-	if (length > request_httpd(rq)->value_bytes_max) {
+	if (length > body_bytes_max(rq)) {
 		refuse_too_large(rq);
 		return;
 	}

@@ -20,6 +20,7 @@
 #include "httpd/etag.h"
 #include "httpd/leave.h"
 #include "httpd/pending.h"
+#include "httpd/ready.h"
 #include "httpd/server.h"
 #include "httpd/status.h"
 #include "httpd/uri.h"
@@ -42,12 +43,13 @@ enum request_state {
 struct request;
 typedef void request_fn(struct request *rq);
 typedef void request_answer_fn(struct request *rq, const struct answer *a);
-typedef void request_order_fn(
-    struct request *rq, enum err code, uint64_t index);
+typedef void request_status_fn(struct request *rq, const struct status_view *v);
+typedef void request_order_fn(struct request *rq,
+    const struct msg_control *order, const struct msg_controlled *m);
 
 struct request {
 	struct waiter waiter;
-	struct status_waiter status;
+	struct asker status;
 	struct control_waiter control;
 	struct leaver leaver;
 
@@ -60,11 +62,14 @@ struct request {
 
 	request_fn *handle; /* for the complete request; set by port.check */
 	request_answer_fn *answered; /* set by handle before it waits */
+	request_status_fn *told;     /* the same, for a question of status */
 	request_order_fn *ordered;   /* the same, for an order */
 	bool wants_body;  /* set by port.check; else a body is read over */
 	bool head;        /* HEAD: no body in the answer */
 	struct uri uri;   /* into target */
 	struct bytes key; /* data port; into target */
+	uint64_t id;      /* admin port: of the path; 0: it has none */
+	struct readiness readiness;
 	struct etags if_match, if_none_match;
 	bool bad_condition; /* one of the two could not be read */
 
@@ -88,9 +93,9 @@ void request_wait(struct request *rq);
 /* pending_answer_fn, status_answer_fn, control_answer_fn, leave_fn: what a
  * request waited for. */
 void request_on_answer(struct waiter *w, const struct answer *a);
-void request_on_status(struct status_waiter *w, struct bytes json);
+void request_on_status(struct asker *a, const struct status_view *v);
 void request_on_control(
-    struct control_waiter *w, enum err code, uint64_t index);
+    struct control_waiter *w, const struct msg_controlled *m);
 void request_on_leave(struct leaver *v);
 
 /* libmicrohttpd's callbacks; arg is the struct server. */

@@ -36,6 +36,7 @@ struct port {
 	 * body is read, if there is one. */
 	void (*check)(struct request *rq, const char *method);
 	unsigned connections_max; /* 0: --max-connections */
+	uint64_t body_bytes_max;  /* 0: --max-value-bytes */
 	bool tells_node;          /* Metcd-Node in all answers */
 };
 

@@ -2,29 +2,21 @@
 #include "httpd/status.h"
 
 #include <assert.h>
-#include <inttypes.h>
-#include <jansson.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include <stddef.h>
 #include <string.h>
 
-#include "base/daemon.h"
-#include "base/log.h"
 #include "base/mem.h"
 #include "proto/limits.h"
-
-#define STATUS_MS 200u
 
 struct status {
 	struct link *raftd, *kvd;
 	status_answer_fn *answer;
-	struct status_waiter *first, *last; /* in order of token */
-	uint64_t token;                     /* the last one given */
+	struct askers askers;
 
 	/* What was last said; zero before. */
 	bool raft_known;
 	struct msg_raft_status raft; /* raft.token: the last one answered */
-	struct msg_peer_item peers[NODES_MAX];
+	struct msg_peer_item members[NODES_MAX];
 	uint64_t raft_token;
 	struct msg_kv_status kv;
 	uint64_t kv_token;
@@ -44,7 +36,7 @@ status_open(struct link *raftd, struct link *kvd, status_answer_fn *answer)
 void
 status_close(struct status *st)
 {
-	assert(st == NULL || st->first == NULL);
+	assert(st == NULL || st->askers.first == NULL);
 	mem_free(st);
 }
 
@@ -63,165 +55,63 @@ ask(struct link *l, uint64_t token)
 }
 
 void
-status_add(struct status *st, struct status_waiter *w, struct mono now)
+status_add(struct status *st, struct asker *a, struct mono now)
 {
-	w->token = ++st->token;
-	w->deadline = mono_add_ms(now, STATUS_MS);
-	w->waiting = true;
-	w->prev = st->last;
-	w->next = NULL;
-	if (st->last != NULL)
-		st->last->next = w;
-	else
-		st->first = w;
-	st->last = w;
-	ask(st->raftd, w->token);
-	ask(st->kvd, w->token);
+	asker_add(&st->askers, a, mono_add_ms(now, STATUS_MS));
+	ask(st->raftd, a->token);
+	ask(st->kvd, a->token);
 }
 
 void
-status_forget(struct status *st, struct status_waiter *w)
+status_forget(struct status *st, struct asker *a)
 {
-	if (!w->waiting)
-		return;
-	w->waiting = false;
-	if (w->prev != NULL)
-		w->prev->next = w->next;
-	else
-		st->first = w->next;
-	if (w->next != NULL)
-		w->next->prev = w->prev;
-	else
-		st->last = w->prev;
+	asker_remove(&st->askers, a);
 }
 
 /* --- answering --- */
 
-static const char *
-role_name(const struct status *st)
-{
-	static const char *const name[] = {[MSG_ROLE_FOLLOWER] = "follower",
-	    [MSG_ROLE_CANDIDATE] = "candidate",
-	    [MSG_ROLE_LEADER] = "leader",
-	    [MSG_ROLE_LEARNER] = "learner"};
-
-	if (!st->raft_known || st->raft.role >= sizeof name / sizeof name[0])
-		return "unknown";
-	return name[st->raft.role];
-}
-
-static json_t *
-peers_json(const struct status *st)
-{
-	/* enum raft_progress_state + 1; 0 = we do not lead */
-	static const char *const state[] = {
-	    "unknown", "probe", "replicate", "snapshot"};
-	json_t *list = json_array();
-
-	for (uint32_t i = 0; i < st->raft.count; i++) {
-		const struct msg_peer_item *p = &st->peers[i];
-
-		if (p->node == st->raft.node)
-			continue;
-		(void)json_array_append_new(
-		    list, json_pack("{s:I,s:s,s:b,s:I,s:s,s:b}", "id",
-			      (json_int_t)p->node, "address", p->address,
-			      "learner", p->member == MSG_MEMBER_LEARNER,
-			      "match", (json_int_t)p->match, "state",
-			      state[p->state < 4 ? p->state : 0], "connected",
-			      p->connected));
-	}
-	return list;
-}
-
-static json_t *
-kv_json(const struct status *st, bool connected)
-{
-	const struct msg_kv_status *kv = &st->kv;
-	char hash[HASH128_HEX_BYTES];
-
-	hash128_hex(kv->hash, hash);
-	return json_pack("{s:b,s:s,s:I,s:I,s:I,s:I,s:I,s:s,s:b,s:I}",
-	    "connected", connected, "engine", kv->engine, "applied",
-	    (json_int_t)kv->applied, "durable", (json_int_t)kv->durable,
-	    "revision", (json_int_t)kv->revision, "keys", (json_int_t)kv->keys,
-	    "bytes", (json_int_t)kv->bytes, "hash", hash, "diverged",
-	    kv->diverged, "diverged_index", (json_int_t)kv->diverged_index);
-}
-
-static json_t *
-raft_json(const struct status *st)
-{
-	const struct msg_raft_status *r = &st->raft;
-
-	return json_pack("{s:I,s:I,s:I,s:I,s:I}", "first", (json_int_t)r->first,
-	    "last", (json_int_t)r->last, "commit", (json_int_t)r->commit,
-	    "applied", (json_int_t)r->applied, "snapshot",
-	    (json_int_t)r->snapshot);
-}
-
-/* NULL: a text in it is not UTF-8.  To be freed with free(). */
-static char *
-render(const struct status *st, const struct status_waiter *w)
-{
-	const struct msg_raft_status *r = &st->raft;
-	bool raft_here = link_is_up(st->raftd) && st->raft_token >= w->token;
-	bool kv_here = link_is_up(st->kvd) && st->kv_token >= w->token;
-	char cluster[17];
-	json_t *j;
-	char *text;
-
-	(void)snprintf(cluster, sizeof cluster, "%016" PRIx64, r->cluster);
-	j = json_pack("{s:I,s:s,s:I,s:I,s:s,s:s,s:o,s:o,s:o}", "id",
-	    (json_int_t)r->node, "cluster_id", cluster, "leader",
-	    (json_int_t)(raft_here ? r->leader : 0), "term",
-	    (json_int_t)r->term, "role", raft_here ? role_name(st) : "unknown",
-	    "version", METCD_VERSION, "raft", raft_json(st), "kv",
-	    kv_json(st, kv_here), "peers", peers_json(st));
-	text = json_dumps(j, JSON_COMPACT);
-	json_decref(j);
-	return text;
-}
-
 static void
-answer(struct status *st, struct status_waiter *w)
+answer(struct status *st, struct asker *a)
 {
-	struct buf out = {NULL, 0, 0};
-	char *text = render(st, w);
+	const struct status_view v = {.raft_known = st->raft_known,
+	    .raft_here = link_is_up(st->raftd) && st->raft_token >= a->token,
+	    .kv_here = link_is_up(st->kvd) && st->kv_token >= a->token,
+	    .raft = &st->raft,
+	    .members = st->members,
+	    .kv = &st->kv};
 
-	status_forget(st, w);
-	if (text != NULL) {
-		buf_append(&out, text, strlen(text));
-		buf_append(&out, "\n", 1);
-	} else {
-		log_errorx("status cannot be written as JSON");
-	}
-	st->answer(w, buf_bytes(&out));
-	buf_free(&out);
-	free(text);
+	asker_remove(&st->askers, a);
+	st->answer(a, &v);
 }
 
 static bool
-is_complete(const struct status *st, const struct status_waiter *w)
+is_complete(const struct status *st, const struct asker *a)
 {
-	return (!link_is_up(st->raftd) || st->raft_token >= w->token) &&
-	       (!link_is_up(st->kvd) || st->kv_token >= w->token);
+	return (!link_is_up(st->raftd) || st->raft_token >= a->token) &&
+	       (!link_is_up(st->kvd) || st->kv_token >= a->token);
 }
 
 void
 status_run(struct status *st, struct mono now)
 {
-	struct status_waiter *w;
+	struct asker *a;
 
-	while ((w = st->first) != NULL &&
-	       (is_complete(st, w) || mono_reached(w->deadline, now)))
-		answer(st, w);
+	while ((a = st->askers.first) != NULL &&
+	       (is_complete(st, a) || mono_reached(a->deadline, now)))
+		answer(st, a);
 }
 
 struct mono
 status_next(const struct status *st)
 {
-	return st->first == NULL ? MONO_NEVER : st->first->deadline;
+	return asker_next(&st->askers);
+}
+
+void
+status_stop(struct status *st)
+{
+	while (st->askers.first != NULL)
+		answer(st, st->askers.first);
 }
 
 /* --- what comes back --- */
@@ -230,21 +120,21 @@ enum err
 status_take_raft(
     struct status *st, struct wire *body, struct msg_raft_status *said)
 {
-	struct msg_peer_item peers[NODES_MAX];
+	struct msg_peer_item members[NODES_MAX];
 	struct msg_raft_status m;
 
 	msg_raft_status_wire(body, &m);
 	if (wire_err(body) != ERR_OK || m.count > NODES_MAX)
 		return ERR_MALFORMED;
 	for (uint32_t i = 0; i < m.count; i++)
-		msg_peer_item_wire(body, &peers[i]);
+		msg_peer_item_wire(body, &members[i]);
 	if (wire_end(body) != ERR_OK)
 		return ERR_MALFORMED;
 	st->raft = m;
 	if (m.count > 0)
-		memcpy(st->peers, peers, m.count * sizeof peers[0]);
+		memcpy(st->members, members, m.count * sizeof members[0]);
 	st->raft_known = true;
-	if (m.token > st->raft_token && m.token <= st->token)
+	if (m.token > st->raft_token && m.token <= st->askers.token)
 		st->raft_token = m.token;
 	*said = m;
 	return ERR_OK;
@@ -258,7 +148,7 @@ status_take_kv(struct status *st, struct wire *body, struct msg_kv_status *said)
 	if (msg_kv_status_wire(body, &m) != ERR_OK)
 		return ERR_MALFORMED;
 	st->kv = *said = m;
-	if (m.token > st->kv_token && m.token <= st->token)
+	if (m.token > st->kv_token && m.token <= st->askers.token)
 		st->kv_token = m.token;
 	return ERR_OK;
 }

@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from lib import web
 from lib.cluster import REPO
 from lib.faults import find_in_files, flip
 from lib.load import OK, Load, unique_puts
@@ -43,6 +44,16 @@ def diverged(node):
     return node.status()["kv"].get("diverged")
 
 
+def wait_serving(node):
+    """It answers; unlike wait_ready, also when it has found its damage."""
+    def serves():
+        try:
+            return node.get("before/1", timeout=2).status == 200
+        except OSError:
+            return False
+    wait_until(f"node {node.id} serves", serves)
+
+
 def prepare(cluster):
     """Some keys on all nodes, all of them applied."""
     first = cluster.node(1)
@@ -75,8 +86,12 @@ def test_a_damaged_value_is_found_by_reading_and_healed(make_cluster, engine):
     assert ctl(cluster.nodes, "status", "--cluster").code == 0
     damage(node)
     node.start()
-    node.wait_ready()
+    wait_serving(node)
     wait_until("the damage is in its status", lambda: diverged(node))
+    r = web.request(node.admin, "GET", "/readyz")
+    assert r.problem(503) == "corrupt", r
+    assert [c["name"] for c in r.json()["checks"] if not c["ok"]] == ["state"]
+    assert "rebuild" in r.json()["detail"]
     lines = node.logged("error kvd.*store is damaged")
     assert lines and "--rebuild" in lines[0].string
     r = ctl(cluster.nodes, "status", "--cluster")
@@ -97,7 +112,7 @@ def test_a_hash_that_went_wrong_is_found_by_comparison_through_the_log(
     node = cluster.node(1)
     damage(node)
     node.start()
-    node.wait_ready()
+    wait_serving(node)
     node.put("damaged", VALUE)
     hashes = {s["kv"]["hash"] for s in cluster.settled()}
     assert len(hashes) == 2, "the hash has no teeth"

@@ -60,16 +60,23 @@ static const struct mono start = {1000000000};
 static struct {
 	size_t count;
 	enum err code;
-	uint64_t index;
+	uint64_t index, id;
+	uint8_t order;
+	char address[ADDRESS_BYTES_MAX + 1];
+	char why[512];
 } told;
 
 static void
-on_controlled(struct control_waiter *w, enum err code, uint64_t index)
+on_controlled(struct control_waiter *w, const struct msg_controlled *m)
 {
-	assert_false(w->waiting);
+	assert_false(w->asker.waiting);
 	told.count++;
-	told.code = code;
-	told.index = index;
+	told.code = (enum err)m->code;
+	told.index = m->index;
+	told.id = m->id;
+	told.order = w->order->order;
+	memcpy(told.address, w->order->address, sizeof told.address);
+	memcpy(told.why, m->why, sizeof told.why);
 }
 
 static void
@@ -104,11 +111,12 @@ tear_down(void **state)
 
 /* --- orders --- */
 
+static const struct msg_control snapshot = {.order = MSG_ORDER_SNAPSHOT};
+
 static enum err
-controlled(struct control *ct, uint64_t token, enum err code, uint64_t index)
+controlled(struct control *ct, const struct msg_controlled *said)
 {
-	struct msg_controlled m = {
-	    .token = token, .code = (uint8_t)code, .index = index};
+	struct msg_controlled m = *said;
 	struct buf body = {0};
 	struct wire w;
 	enum err rc;
@@ -121,6 +129,15 @@ controlled(struct control *ct, uint64_t token, enum err code, uint64_t index)
 	return rc;
 }
 
+static enum err
+said(struct control *ct, uint64_t token, enum err code, uint64_t index)
+{
+	const struct msg_controlled m = {
+	    .token = token, .code = (uint8_t)code, .index = index};
+
+	return controlled(ct, &m);
+}
+
 static void
 an_order_is_answered_by_what_raftd_says(void **state)
 {
@@ -130,22 +147,22 @@ an_order_is_answered_by_what_raftd_says(void **state)
 	struct wire w;
 
 	(void)state;
-	assert_true(control_add(ct, &a, MSG_ORDER_SNAPSHOT, start));
-	assert_true(control_add(ct, &b, MSG_ORDER_SNAPSHOT, start));
+	assert_true(control_add(ct, &a, &snapshot, start));
+	assert_true(control_add(ct, &b, &snapshot, start));
 	assert_int_equal(raftd.sent, 2);
 	assert_int_equal(raftd.message[0].type, MSG_CONTROL);
 	wire_decode(&w, buf_bytes(&raftd.message[1].body));
 	assert_int_equal(msg_control_wire(&w, &m), ERR_OK);
 	assert_int_equal(m.order, MSG_ORDER_SNAPSHOT);
-	assert_int_equal(m.token, b.token);
-	assert_int_equal(controlled(ct, b.token, ERR_OK, 77), ERR_OK);
+	assert_int_equal(m.token, b.asker.token);
+	assert_int_equal(said(ct, b.asker.token, ERR_OK, 77), ERR_OK);
 	assert_int_equal(told.count, 1);
 	assert_int_equal(told.code, ERR_OK);
 	assert_int_equal(told.index, 77);
-	assert_int_equal(controlled(ct, b.token, ERR_OK, 78), ERR_OK);
-	assert_int_equal(controlled(ct, 999, ERR_OK, 79), ERR_OK);
+	assert_int_equal(said(ct, b.asker.token, ERR_OK, 78), ERR_OK);
+	assert_int_equal(said(ct, 999, ERR_OK, 79), ERR_OK);
 	assert_int_equal(told.count, 1); /* nobody waits for those */
-	assert_int_equal(controlled(ct, a.token, ERR_OVERLOADED, 0), ERR_OK);
+	assert_int_equal(said(ct, a.asker.token, ERR_OVERLOADED, 0), ERR_OK);
 	assert_int_equal(told.count, 2);
 	assert_int_equal(told.code, ERR_OVERLOADED);
 	assert_int_equal(control_next(ct).ns, MONO_NEVER.ns);
@@ -153,32 +170,84 @@ an_order_is_answered_by_what_raftd_says(void **state)
 }
 
 static void
-an_order_ends_at_its_deadline_or_with_raftd(void **state)
+an_order_travels_whole_and_is_there_for_its_answer(void **state)
+{
+	struct control *ct = control_open(&raftd, on_controlled);
+	struct control_waiter a = {0};
+	struct msg_control order = {.order = MSG_ORDER_REPLACE,
+	    .id = 4,
+	    .old = 3,
+	    .promote = true,
+	    .force = true,
+	    .address = "host:3380"};
+	struct msg_controlled answer = {.code = ERR_QUORUM,
+	    .index = 9,
+	    .id = 4,
+	    .why = "2 of 3 voters are needed"};
+	struct msg_control m;
+	struct wire w;
+
+	(void)state;
+	assert_true(control_add(ct, &a, &order, start));
+	memset(&order, 0xee, sizeof order); /* it was copied */
+	wire_decode(&w, buf_bytes(&raftd.message[0].body));
+	assert_int_equal(msg_control_wire(&w, &m), ERR_OK);
+	assert_int_equal(m.order, MSG_ORDER_REPLACE);
+	assert_int_equal(m.id, 4);
+	assert_int_equal(m.old, 3);
+	assert_true(m.promote && m.force);
+	assert_string_equal(m.address, "host:3380");
+	answer.token = m.token;
+	assert_int_equal(controlled(ct, &answer), ERR_OK);
+	assert_int_equal(told.code, ERR_QUORUM);
+	assert_int_equal(told.id, 4);
+	assert_string_equal(told.why, "2 of 3 voters are needed");
+	assert_int_equal(told.order, MSG_ORDER_REPLACE);
+	assert_string_equal(told.address, "host:3380");
+	assert_null(a.order);
+	/* A code that we do not know is no success. */
+	assert_true(control_add(ct, &a, &snapshot, start));
+	assert_int_equal(said(ct, a.asker.token, (enum err)200, 1), ERR_OK);
+	assert_int_equal(told.code, ERR_MALFORMED);
+	control_close(ct);
+}
+
+/* 503 says that nothing was done: that is not known of an order that was sent.
+ */
+static void
+an_order_without_an_answer_has_an_unknown_outcome(void **state)
 {
 	struct control *ct = control_open(&raftd, on_controlled);
 	struct control_waiter a = {0}, b = {0}, c = {0};
 	const struct mono later = mono_add_ms(start, 10);
 
 	(void)state;
-	assert_true(control_add(ct, &a, MSG_ORDER_SNAPSHOT, start));
-	assert_true(control_add(ct, &b, MSG_ORDER_SNAPSHOT, later));
+	assert_true(control_add(ct, &a, &snapshot, start));
+	assert_true(control_add(ct, &b, &snapshot, later));
 	assert_int_equal(control_next(ct).ns, mono_add_ms(start, ORDER_MS).ns);
 	control_run(ct, mono_add_ms(start, ORDER_MS - 1));
 	assert_int_equal(told.count, 0);
 	control_run(ct, mono_add_ms(start, ORDER_MS));
 	assert_int_equal(told.count, 1);
 	assert_int_equal(told.code, ERR_TIMEOUT);
+	assert_non_null(strstr(told.why, "in time"));
 	control_raftd_down(ct);
 	assert_int_equal(told.count, 2);
-	assert_int_equal(told.code, ERR_UNAVAILABLE);
+	assert_int_equal(told.code, ERR_TIMEOUT);
+	assert_non_null(strstr(told.why, "raftd went away"));
 	raftd.up = false;
-	assert_false(control_add(ct, &c, MSG_ORDER_SNAPSHOT, later));
+	assert_false(control_add(ct, &c, &snapshot, later));
 	raftd.up = true;
-	assert_true(control_add(ct, &c, MSG_ORDER_SNAPSHOT, later));
+	assert_true(control_add(ct, &c, &snapshot, later));
 	control_forget(ct, &c); /* its client has left */
 	control_forget(ct, &c);
 	control_stop(ct);
 	assert_int_equal(told.count, 2);
+	assert_true(control_add(ct, &c, &snapshot, later));
+	control_stop(ct);
+	assert_int_equal(told.count, 3);
+	assert_int_equal(told.code, ERR_TIMEOUT);
+	assert_non_null(strstr(told.why, "stopping"));
 	control_close(ct);
 }
 
@@ -255,7 +324,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TEST(an_order_is_answered_by_what_raftd_says),
-	    TEST(an_order_ends_at_its_deadline_or_with_raftd),
+	    TEST(an_order_travels_whole_and_is_there_for_its_answer),
+	    TEST(an_order_without_an_answer_has_an_unknown_outcome),
 	    TEST(a_check_says_what_kvd_has_at_what_index),
 	    TEST(checks_can_be_turned_off),
 	};

@@ -50,7 +50,9 @@ UNIT_http_pending := tests/unit/pending_bench.c httpd/pending.c \
 	httpd/batch.c proto/cmd.c proto/msg.c \
 	proto/wire.c proto/err.c base/buf.c base/mem.c base/log.c base/mono.c
 UNIT_http_deadline := $(UNIT_http_pending)
-UNIT_http_control := httpd/control.c httpd/checker.c httpd/pending.c \
+UNIT_http_fields := httpd/fields.c httpd/route.c base/buf.c base/mem.c base/log.c
+UNIT_LIBS_http_fields := -ljansson
+UNIT_http_control := httpd/control.c httpd/asker.c httpd/checker.c httpd/pending.c \
 	httpd/batch.c proto/cmd.c proto/msg.c proto/wire.c proto/err.c \
 	base/buf.c base/mem.c base/log.c base/mono.c
 KVD_MACHINE := tests/unit/kvd_fixture.c kvd/apply.c kvd/read.c kvd/session.c \
