@@ -100,7 +100,8 @@ const struct port admin_port = {.name = "admin",
     .flag = "admin-listen",
     .check = admin_check,
     .connections_max = ADMIN_CONNECTIONS_MAX,
-    .body_bytes_max = ADMIN_BODY_BYTES_MAX};
+    .body_bytes_max = ADMIN_BODY_BYTES_MAX,
+    .traffic = TRAFFIC_ADMIN};
 
 /* --- answers --- */
 
@@ -174,6 +175,13 @@ admin_status(struct request *rq)
 {
 	rq->told = answer_status;
 	status_add(request_httpd(rq)->status, &rq->status, mono_now());
+	request_wait(rq);
+}
+
+void
+admin_metrics(struct request *rq)
+{
+	scrapes_add(request_httpd(rq)->scrapes, &rq->scrape, mono_now());
 	request_wait(rq);
 }
 

@@ -40,6 +40,8 @@
 	X(GET, "/health", admin_health, false,                                 \
 	    "200 or 503: the same in one word")                                \
 	X(GET, "/version", admin_version, false, "200")                        \
+	X(GET, "/metrics", admin_metrics, false,                               \
+	    "200: for Prometheus, its text format 0.0.4; waits for neither")   \
 	X(GET, "/v1/status", admin_status, false,                              \
 	    "200: counters of raftd and kvd; waits for neither")               \
 	X(POST, "/v1/snapshot", admin_snapshot, false,                         \

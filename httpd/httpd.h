@@ -10,9 +10,11 @@
 #include "httpd/checker.h"
 #include "httpd/control.h"
 #include "httpd/leave.h"
+#include "httpd/metrics.h"
 #include "httpd/pending.h"
 #include "httpd/server.h"
 #include "httpd/status.h"
+#include "httpd/traffic.h"
 #include "proto/link.h"
 
 struct httpd {
@@ -28,12 +30,14 @@ struct httpd {
 
 	int lock_fd; /* of RUN/httpd.lock, for life */
 	struct loop *loop;
+	struct mono now; /* of this turn */
 	struct links *links;
 	struct link *raftd; /* proposeC, readC; back: errorC */
 	struct link *kvd;   /* replyC */
 	struct pending *pending;
 	struct status *status;
 	struct control *control;
+	struct scrapes *scrapes;
 	struct checker checker;
 	struct leave *leave;
 	struct server *data;
@@ -42,7 +46,11 @@ struct httpd {
 	size_t requests;   /* from the first line to the end of the answer */
 	size_t body_bytes; /* that all requests hold */
 	bool stopping;     /* new requests are refused */
+	struct traffic traffic;
 };
+
+/* figures.c: httpd's own families; arg is the struct httpd. */
+void httpd_figures(void *arg, struct metrics *m);
 
 /* ring.c: dial raftd and kvd, whose sockets are in run_dir.  0, or a sysexits
  * code after one logged line. */

@@ -147,6 +147,8 @@ httpd_init(struct httpd *h, int argc, char *argv[])
 	    h->epoch, h->timeout_ms, h->raftd, h->kvd, request_on_answer);
 	h->status = status_open(h->raftd, h->kvd, request_on_status);
 	h->control = control_open(h->raftd, request_on_control);
+	h->scrapes =
+	    scrapes_open(h->raftd, h->kvd, httpd_figures, h, request_on_scrape);
 	checker_init(&h->checker, h->check_ms, h->kvd, h->pending);
 	h->leave = leave_open(h->loop, request_on_leave);
 	daemon_ready();
@@ -161,6 +163,7 @@ next_turn(const struct httpd *h)
 
 	next = mono_earlier(next, status_next(h->status));
 	next = mono_earlier(next, control_next(h->control));
+	next = mono_earlier(next, scrapes_next(h->scrapes));
 	next = mono_earlier(next, checker_next(&h->checker));
 	next = mono_earlier(next, leave_next(h->leave));
 	next = mono_earlier(next, server_next(h->data));
@@ -174,10 +177,12 @@ httpd_turn(struct httpd *h, struct mono limit)
 {
 	struct mono now = loop_wait(h->loop, mono_earlier(limit, next_turn(h)));
 
+	h->now = now;
 	links_take(h->links); /* replies, refusals, status */
 	pending_expire(h->pending, now);
 	status_run(h->status, now);
 	control_run(h->control, now);
+	scrapes_run(h->scrapes, now);
 	checker_run(&h->checker, now);
 	leave_run(h->leave, now);
 	server_run(h->data, now); /* answers out, requests in */
@@ -216,6 +221,7 @@ httpd_fini(struct httpd *h)
 	pending_close(h->pending);
 	status_close(h->status);
 	control_close(h->control);
+	scrapes_close(h->scrapes);
 	leave_close(h->leave);
 	links_close(h->links, 0);
 	loop_close(h->loop);

@@ -84,6 +84,16 @@ pending_count(const struct pending *p)
 	return p->waiting;
 }
 
+size_t
+pending_batches(const struct pending *p, enum way way)
+{
+	size_t n = 0;
+
+	for (const struct batch *b = p->open.first[way]; b != NULL; b = b->next)
+		n++;
+	return n;
+}
+
 static struct link *
 link_of(const struct pending *p, enum way way)
 {

@@ -86,6 +86,8 @@ bool pending_add(struct pending *p, struct waiter *w, struct mono now);
 /* w's client has left; the command may still be executed. */
 void pending_forget(struct pending *p, struct waiter *w);
 size_t pending_count(const struct pending *p);
+/* Batches of this way that were sent and are not answered. */
+size_t pending_batches(const struct pending *p, enum way way);
 
 /* Answer everybody at once: 503 stopping, or 504. */
 void pending_stop(struct pending *p);

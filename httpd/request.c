@@ -83,6 +83,8 @@ request_answer(struct request *rq, unsigned status, struct MHD_Response *resp)
 	if (rq->state == REQUEST_WAITING)
 		resume(rq);
 	rq->state = REQUEST_ANSWERED;
+	traffic_count(&h->traffic, server_port(rq->server)->traffic, rq->method,
+	    status, rq->whole_at, h->now);
 }
 
 void
@@ -119,6 +121,7 @@ forget(struct request *rq)
 	pending_forget(request_httpd(rq)->pending, &rq->waiter);
 	status_forget(request_httpd(rq)->status, &rq->status);
 	control_forget(request_httpd(rq)->control, &rq->control);
+	scrapes_forget(request_httpd(rq)->scrapes, &rq->scrape);
 }
 
 void
@@ -146,6 +149,16 @@ request_on_control(struct control_waiter *w, const struct msg_controlled *m)
 	    (struct request *)((char *)w - offsetof(struct request, control));
 
 	rq->ordered(rq, w->order, m);
+}
+
+void
+request_on_scrape(struct asker *a, struct bytes text)
+{
+	struct request *rq =
+	    (struct request *)((char *)a - offsetof(struct request, scrape));
+
+	request_answer(
+	    rq, MHD_HTTP_OK, response_text(text, METRICS_MEDIA_TYPE));
 }
 
 void
@@ -391,6 +404,7 @@ begin(struct request *rq, const char *method, const char *version)
 	connection_rest(rq->connection);
 	read_framing(rq, version, &f);
 	rq->head = strcmp(method, MHD_HTTP_METHOD_HEAD) == 0;
+	rq->method = traffic_method(method);
 	if (f.wrong != NULL)
 		refuse(rq, ERR_BAD_REQUEST, f.wrong);
 	else if (f.length > 0 || f.encodings > 0)
@@ -404,6 +418,7 @@ static void
 complete(struct request *rq, const char *method)
 {
 	connection_rest(rq->connection);
+	rq->whole_at = request_httpd(rq)->now;
 	if (rq->refused == ERR_VALUE_TOO_LARGE)
 		refuse_too_large(rq);
 	else if (rq->refused != ERR_OK)

@@ -19,6 +19,7 @@
 #include "httpd/control.h"
 #include "httpd/etag.h"
 #include "httpd/leave.h"
+#include "httpd/metrics.h"
 #include "httpd/pending.h"
 #include "httpd/ready.h"
 #include "httpd/server.h"
@@ -51,6 +52,7 @@ struct request {
 	struct waiter waiter;
 	struct asker status;
 	struct control_waiter control;
+	struct asker scrape;
 	struct leaver leaver;
 
 	struct server *server;
@@ -58,7 +60,9 @@ struct request {
 	struct MHD_Connection *mhd;
 	const char *target_end; /* its NUL in libmicrohttpd's memory */
 	enum request_state state;
-	bool broken; /* close the connection without an answer */
+	unsigned method;      /* traffic_method() */
+	struct mono whole_at; /* when all of it was here; 0: not yet */
+	bool broken;          /* close the connection without an answer */
 
 	request_fn *handle; /* for the complete request; set by port.check */
 	request_answer_fn *answered; /* set by handle before it waits */
@@ -90,12 +94,13 @@ void request_problem(struct request *rq, enum err code, const char *detail);
 /* The request is on its way: suspended until request_answer(). */
 void request_wait(struct request *rq);
 
-/* pending_answer_fn, status_answer_fn, control_answer_fn, leave_fn: what a
- * request waited for. */
+/* pending_answer_fn, status_answer_fn, control_answer_fn, scrape_answer_fn,
+ * leave_fn: what a request waited for. */
 void request_on_answer(struct waiter *w, const struct answer *a);
 void request_on_status(struct asker *a, const struct status_view *v);
 void request_on_control(
     struct control_waiter *w, const struct msg_controlled *m);
+void request_on_scrape(struct asker *a, struct bytes text);
 void request_on_leave(struct leaver *v);
 
 /* libmicrohttpd's callbacks; arg is the struct server. */

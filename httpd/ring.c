@@ -108,6 +108,8 @@ raftd_take(void *arg, struct link *l, uint8_t type, struct wire *body)
 		return take_raft_status(h, body);
 	if (type == MSG_CONTROLLED)
 		return control_take(h->control, body);
+	if (type == MSG_METRICS)
+		return scrapes_take(h->scrapes, MSG_RAFTD, body);
 	return ERR_MALFORMED;
 }
 
@@ -167,6 +169,8 @@ kvd_take(void *arg, struct link *l, uint8_t type, struct wire *body)
 		return pending_reply(h->pending, body, mono_now());
 	if (type == MSG_KV_STATUS)
 		return take_kv_status(h, body);
+	if (type == MSG_METRICS)
+		return scrapes_take(h->scrapes, MSG_KVD, body);
 	return ERR_MALFORMED;
 }
 

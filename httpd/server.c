@@ -59,6 +59,13 @@ server_port(const struct server *s)
 	return s->port;
 }
 
+unsigned
+server_connections(const struct server *s)
+{
+	return MHD_get_daemon_info(s->mhd, MHD_DAEMON_INFO_CURRENT_CONNECTIONS)
+	    ->num_connections;
+}
+
 /* --- the socket --- */
 
 /* Split "host:port", "[v6]:port" or ":port".  0 or -1. */

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/loop.h"
+#include "httpd/traffic.h"
 
 struct httpd;
 struct request;
@@ -38,6 +39,7 @@ struct port {
 	unsigned connections_max; /* 0: --max-connections */
 	uint64_t body_bytes_max;  /* 0: --max-value-bytes */
 	bool tells_node;          /* Metcd-Node in all answers */
+	enum traffic_port traffic;
 };
 
 extern const struct port api_port;   /* api.c */
@@ -53,6 +55,8 @@ void server_close(struct server *s); /* NULL is allowed */
 
 struct httpd *server_httpd(const struct server *s);
 const struct port *server_port(const struct server *s);
+
+unsigned server_connections(const struct server *s); /* open now */
 
 /* Something was resumed: run it in this turn. */
 void server_wake(struct server *s);

@@ -254,6 +254,7 @@ apply_batch(struct kvd *k, struct bytes data)
 		if ((rc = apply_cmd(k, &cmd, &k->items[i])) != ERR_OK)
 			return rc;
 	}
+	k->figures.commands += batch.count;
 	session_add(k->sessions, session, batch.seq, k->store.state.revision,
 	    k->items, batch.count);
 	reply_is_due(k, &batch, k->store.state.revision, k->items, batch.count);
@@ -284,6 +285,7 @@ apply_entry(struct kvd *k, const struct msg_commit_item *entry)
 
 	s->applied++;
 	s->term = entry->term;
+	k->figures.entries++;
 	rc = apply_data(k, entry);
 	check_applied(k->check, s);
 	return rc;
@@ -327,13 +329,18 @@ kvd_take_commit(struct kvd *k, struct wire *body)
 void
 kvd_apply(struct kvd *k)
 {
+	struct mono began;
+
 	/* FLOW 6: a run of commits -> one engine transaction: keys, sessions,
 	 * revision, hash and the index applied are all there or none is. */
 	if (k->exit_code != 0 || !store_is_dirty(&k->store))
 		return;
+	began = mono_now();
 	sessions_stage(k->sessions);
 	if (store_write(&k->store) != ERR_OK)
 		kvd_fail(k); /* an entry is never skipped */
+	histogram_add_since(
+	    &k->figures.applies, HISTOGRAM_NET_NS, began, mono_now());
 }
 
 void

@@ -12,6 +12,7 @@
 
 #include "base/buf.h"
 #include "base/loop.h"
+#include "base/metrics.h"
 #include "base/mono.h"
 #include "kvd/check.h"
 #include "kvd/load.h"
@@ -27,6 +28,14 @@ struct syncer;
  * what is staged stays bounded; the same for questions. */
 #define KVD_STAGED_BYTES_SOFT ((size_t)4 << 20)
 #define KVD_QUESTION_BYTES_SOFT ((size_t)1 << 20)
+
+/* Counted for metrics.c, from the start of this process on. */
+struct kvd_figures {
+	uint64_t entries, commands;
+	uint64_t reads, stale_reads; /* keys */
+	struct histogram applies;    /* HISTOGRAM_NET */
+	struct histogram loads;      /* HISTOGRAM_LONG */
+};
 
 struct kvd {
 	const char *kv_dir; /* DATA/kv; locked */
@@ -55,6 +64,8 @@ struct kvd {
 	struct buf scratch;                           /* a key's new record */
 	struct buf hash_scratch;                      /* what is hashed */
 
+	struct kvd_figures figures;
+
 	bool quit;
 	int exit_code;
 };
@@ -70,9 +81,13 @@ void kvd_apply(struct kvd *k); /* write what is staged */
 void kvd_reply(struct kvd *k); /* results of what is written, to our httpd */
 
 /* --- read.c --- */
-/* Keep a READ (of either kind), ASK or STATUS_ASK until kvd_answer(). */
+/* Keep a READ (of either kind), ASK, STATUS_ASK or METRICS_ASK until
+ * kvd_answer(). */
 enum err kvd_take_question(struct kvd *k, uint8_t type, struct wire *body);
 void kvd_answer(struct kvd *k); /* nothing may be staged */
+
+/* --- metrics.c --- */
+void kvd_answer_metrics(struct kvd *k, struct wire *body);
 
 /* Send the results of one batch; shared by apply.c and read.c. */
 void kvd_send_results(struct kvd *k, uint64_t seq, uint64_t revision,

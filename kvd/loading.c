@@ -142,6 +142,8 @@ finish(struct kvd *k)
 	if ((rc = become(k)) != ERR_OK)
 		return rc;
 	answer_open_proposals(k);
+	histogram_add_since(
+	    &k->figures.loads, HISTOGRAM_LONG_NS, k->load_began, mono_now());
 	log_info("loaded index=%" PRIu64 " keys=%" PRIu64 " bytes=%" PRIu64
 		 " ms=%" PRIu64,
 	    k->store.state.applied, k->store.state.keys, k->store.state.bytes,

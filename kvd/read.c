@@ -84,7 +84,7 @@ check_question(uint8_t type, struct wire *w)
 		return check_read(w);
 	if (type == MSG_ASK)
 		return check_ask(w);
-	if (type == MSG_STATUS_ASK)
+	if (type == MSG_STATUS_ASK || type == MSG_METRICS_ASK)
 		return check_status_ask(w);
 	return ERR_MALFORMED;
 }
@@ -154,7 +154,7 @@ read_key(struct kvd *k, const struct msg_read_item *wanted, size_t *room,
 }
 
 static void
-answer_read(struct kvd *k, struct wire *body)
+answer_read(struct kvd *k, uint8_t type, struct wire *body)
 {
 	struct msg_read read;
 	struct msg_reply reply = {.to = MSG_REPLY_READ};
@@ -188,6 +188,10 @@ answer_read(struct kvd *k, struct wire *body)
 		msg_reply_item_wire(w, &item); /* copies the borrowed value */
 	}
 	link_end(k->httpd);
+	if (type == MSG_STALE_READ)
+		k->figures.stale_reads += read.count;
+	else
+		k->figures.reads += read.count;
 }
 
 static void
@@ -254,8 +258,10 @@ kvd_answer(struct kvd *k)
 			answer_ask(k, &w);
 		else if (q.type == MSG_STATUS_ASK)
 			answer_status(k, &w);
+		else if (q.type == MSG_METRICS_ASK)
+			kvd_answer_metrics(k, &w);
 		else
-			answer_read(k, &w);
+			answer_read(k, q.type, &w);
 	}
 	buf_clear(&k->questions);
 }

@@ -33,6 +33,7 @@ struct syncer {
 	uint64_t durable;
 	bool failed;
 	bool stop;
+	struct histogram syncs;
 };
 
 static void
@@ -58,13 +59,16 @@ sync_once(struct syncer *s)
 {
 	const uint64_t goal = s->wrote, one = 1;
 	const struct mono start = mono_now();
+	struct mono end;
 	uint64_t pause_ms;
 	enum err rc;
 
 	must(pthread_mutex_unlock(&s->lock));
 	rc = s->ops->sync(s->engine);
-	pause_ms = PAUSE_FACTOR * mono_ms_since(start, mono_now());
+	end = mono_now();
+	pause_ms = PAUSE_FACTOR * mono_ms_since(start, end);
 	must(pthread_mutex_lock(&s->lock));
+	histogram_add_since(&s->syncs, HISTOGRAM_DISK_NS, start, end);
 	if (rc == ERR_OK)
 		s->durable = goal;
 	else
@@ -156,6 +160,17 @@ syncer_durable(struct syncer *s, bool *failed)
 	*failed = s->failed;
 	must(pthread_mutex_unlock(&s->lock));
 	return durable;
+}
+
+bool
+syncer_figures(struct syncer *s, struct histogram *syncs)
+{
+	if (!s->ops->durable)
+		return false;
+	must(pthread_mutex_lock(&s->lock));
+	*syncs = s->syncs;
+	must(pthread_mutex_unlock(&s->lock));
+	return true;
 }
 
 void

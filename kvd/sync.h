@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/loop.h"
+#include "base/metrics.h"
 #include "kvd/engine.h"
 
 struct syncer;
@@ -22,6 +23,8 @@ struct syncer *syncer_open(
 void syncer_wrote(struct syncer *s, uint64_t applied);
 /* The durable index; *failed: a sync failed, which is never tried again. */
 uint64_t syncer_durable(struct syncer *s, bool *failed);
+/* How long syncs took (HISTOGRAM_DISK); false: there are none. */
+bool syncer_figures(struct syncer *s, struct histogram *syncs);
 /* Waits for a sync that is running.  NULL is allowed. */
 void syncer_close(struct syncer *s);
 

@@ -54,7 +54,9 @@ enum msg_process { MSG_ANY = 0, MSG_HTTPD = 1, MSG_RAFTD = 2, MSG_KVD = 3 };
 	X(JOIN_ASK, 30, RAFTD, RAFTD)    /* a new node: who are you all? */    \
 	X(JOIN_ANSWER, 31, RAFTD, RAFTD) /* the members, or why not */         \
 	X(METRICS_ASK, 32, HTTPD, ANY)   /* to raftd and to kvd */             \
-	X(METRICS, 33, ANY, HTTPD)       /* answer: lines for Prometheus */
+	X(METRICS, 33, ANY, HTTPD)       /* answer: lines for Prometheus */    \
+	X(PING, 34, RAFTD, RAFTD)        /* how long is the way to you? */     \
+	X(PONG, 35, RAFTD, RAFTD)        /* answer, on the other stream */
 
 enum msg_type {
 #define MSG_ENUM(name, nr, from, to) MSG_##name = (nr),
@@ -217,7 +219,7 @@ struct msg_ask {
 	uint32_t count; /* items: u64 seq (msg_ask_item_wire) */
 };
 
-struct msg_status_ask {
+struct msg_status_ask { /* METRICS_ASK, PING and PONG as well */
 	uint64_t token; /* comes back in the answer */
 };
 

@@ -71,6 +71,8 @@ front_refuse(struct front *f, enum msg_refused what, enum err code,
 	    .leader = raft_leader(f->rd->raft)};
 	struct wire *w;
 
+	if (what == MSG_REFUSED_PROPOSE)
+		f->rd->figures.refused[m.code]++;
 	if (!link_is_up(f->httpd) || link_peer(f->httpd)->epoch != epoch)
 		return;
 	if ((w = link_begin(f->httpd, MSG_REFUSE)) == NULL)
@@ -266,6 +268,8 @@ front_take(void *arg, struct link *l, uint8_t type, struct wire *w)
 			return ERR_MALFORMED;
 		send_status(rd->front, ask.token);
 		return ERR_OK;
+	case MSG_METRICS_ASK:
+		return metrics_ask(rd, l, w);
 	case MSG_CONTROL:
 		return take_control(rd, w);
 	default: /* a number, not an enum: whatever the table allows */
@@ -294,6 +298,12 @@ front_announce(struct front *f)
 	    rd->opt.id, term, leader);
 	if (link_is_up(f->httpd))
 		send_status(f, 0);
+}
+
+struct link *
+front_link(const struct front *f)
+{
+	return f->httpd;
 }
 
 int

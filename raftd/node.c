@@ -140,6 +140,7 @@ raftd_turn(struct raftd *rd, struct mono now)
 	take_run(rd->take, now);
 	transfers_run(rd->transfers, now);
 	peers_report(rd->peers);
+	peers_ping(rd->peers, now);
 	reads_run(rd->reads);
 	ready_run(rd);        /* save, send, publish */
 	reads_run(rd->reads); /* a round that has ended makes room */

@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "raftd/echo.h"
 #include "raftd/raftd.h"
 #include "raftd/rmsg.h"
 #include "raftd/transfer.h"
@@ -27,12 +28,16 @@ struct peer {
 	unsigned in;          /* accepted links of this node that are up */
 	uint64_t incarnation; /* of its raft directory; 0: not seen yet */
 	bool missed;          /* a message was dropped since the last report */
+	uint64_t dropped;     /* messages in all; the rest is of bytes */
+	uint64_t sent_bytes, received_bytes;
+	struct echo echo;
 };
 
 struct peers {
 	struct raftd *rd;
 	struct peer *list;
 	struct loop_timer campaign;
+	struct mono ping_at;
 };
 
 static struct peer *
@@ -252,14 +257,29 @@ brings_entries(const struct raft_msg *m)
 	       m->entry_count > 0;
 }
 
+/* All but the core's messages. */
+static enum err
+take_other(struct raftd *rd, struct peer *p, struct link *l, uint8_t type,
+    struct wire *w)
+{
+	if (type == MSG_PING)
+		return echo_answer(p == NULL ? NULL : p->out, w);
+	if (type == MSG_PONG)
+		return p == NULL ? ERR_OK : echo_take(&p->echo, w);
+	return transfers_take(rd->transfers, l, type, w);
+}
+
 static enum err
 in_take(void *arg, struct link *l, uint8_t type, struct wire *w)
 {
 	struct raftd *rd = arg;
+	struct peer *p = peer_find(rd->peers, link_peer(l)->node);
 	struct raft_msg m;
 
+	if (p != NULL) /* else it was removed meanwhile */
+		p->received_bytes += w->left;
 	if (type != MSG_RAFT)
-		return transfers_take(rd->transfers, l, type, w);
+		return take_other(rd, p, l, type, w);
 	if (rmsg_decode(w, &m) != ERR_OK)
 		return ERR_MALFORMED;
 	/* Snapshots come with their files: transfers_take(). */
@@ -375,6 +395,7 @@ peers_send(struct peers *ps, const struct raft_msg *m)
 {
 	struct peer *p = peer_find(ps, m->to);
 	struct wire *w;
+	size_t before;
 
 	if (p == NULL)
 		return; /* removed meanwhile */
@@ -385,10 +406,42 @@ peers_send(struct peers *ps, const struct raft_msg *m)
 	if (link_is_full(p->out) ||
 	    (w = link_begin(p->out, MSG_RAFT)) == NULL) {
 		p->missed = true;
+		p->dropped++;
 		return;
 	}
+	before = w->out->len;
 	rmsg_encode(w, m);
+	p->sent_bytes += w->out->len - before;
 	link_end(p->out);
+}
+
+void
+peers_ping(struct peers *ps, struct mono now)
+{
+	if (!mono_reached(ps->ping_at, now))
+		return;
+	ps->ping_at = mono_add_ms(now, ECHO_MS);
+	for (struct peer *p = ps->list; p != NULL; p = p->next)
+		echo_ask(&p->echo, p->out);
+}
+
+bool
+peers_figures(const struct peers *ps, uint32_t i, struct peer_figures *figures)
+{
+	const struct peer *p = ps->list;
+
+	while (p != NULL && i-- > 0)
+		p = p->next;
+	if (p == NULL)
+		return false;
+	*figures = (struct peer_figures){.id = p->id,
+	    .connected = link_is_up(p->out),
+	    .queued_bytes = link_queued_bytes(p->out),
+	    .sent_bytes = p->sent_bytes,
+	    .received_bytes = p->received_bytes,
+	    .dropped = p->dropped,
+	    .round_trips = &p->echo.round_trips};
+	return true;
 }
 
 void

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/loop.h"
+#include "base/metrics.h"
 #include "proto/link.h"
 #include "proto/msg.h"
 #include "raftd/raft/raft.h"
@@ -44,6 +45,14 @@ struct raftd_options {
 	const char *log_level;
 };
 
+/* Counted for metrics.c, from the start of this process on. */
+struct raftd_figures {
+	uint64_t leader; /* last one seen; 0: none */
+	uint64_t leader_changes;
+	uint64_t refused[UINT8_MAX + 1]; /* proposals, by enum err */
+	struct histogram snap_saves;     /* HISTOGRAM_LONG */
+};
+
 struct raftd {
 	struct raftd_options opt;
 	struct loop *loop;
@@ -72,6 +81,8 @@ struct raftd {
 	struct front *front;
 	struct reads *reads;
 	struct feed *feed;
+
+	struct raftd_figures figures;
 
 	uint64_t random_state; /* of the core's random source */
 	uint64_t leader_seen;  /* leader and term last announced */
@@ -162,6 +173,20 @@ void peers_fill_hello(const struct raftd *rd, struct msg_hello *mine);
 /* A link on which messages go to node id, or NULL. */
 struct link *peers_link(const struct peers *ps, uint64_t id);
 bool peers_connected(const struct peers *ps, uint64_t id);
+/* Measure round trips when it is time; once per turn. */
+void peers_ping(struct peers *ps, struct mono now);
+/* What is known of a node's traffic, for metrics.c. */
+struct peer_figures {
+	uint64_t id;
+	bool connected;
+	size_t queued_bytes;
+	uint64_t sent_bytes, received_bytes; /* of messages */
+	uint64_t dropped;                    /* messages, not sent */
+	const struct histogram *round_trips; /* HISTOGRAM_NET */
+};
+/* The i-th other node; false: there are not so many. */
+bool peers_figures(
+    const struct peers *ps, uint32_t i, struct peer_figures *figures);
 
 /* ---- front.c: httpd ---- */
 
@@ -173,6 +198,14 @@ void front_controlled(
     struct front *f, uint64_t token, enum err code, uint64_t index);
 /* Tell httpd if leader or term have changed since the last turn. */
 void front_announce(struct front *f);
+struct link *front_link(const struct front *f); /* NULL: away */
+
+/* ---- metrics.c ---- */
+
+/* This node's leader is another one (0: none). */
+void figures_leader(struct raftd_figures *fg, uint64_t leader);
+/* METRICS_ASK: answered at once on l. */
+enum err metrics_ask(struct raftd *rd, struct link *l, struct wire *w);
 
 /* ---- reads.c: linearizable reads wait here for their index ---- */
 

@@ -164,6 +164,7 @@ note_soft_state(struct raftd *rd, const struct raft_soft_state *ss)
 		? (ss->leader != 0 ? "following" : "no leader")
 		: "campaigning",
 	    raft_term(rd->raft), ss->leader);
+	figures_leader(&rd->figures, ss->leader);
 	reads_restart(rd->reads);
 }
 

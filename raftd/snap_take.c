@@ -56,6 +56,7 @@ struct take {
 	struct take_file *file; /* WRITING, ENDING; NULL: being thrown away */
 	enum err err;           /* why it is thrown away */
 	struct mono heard;      /* kvd's last message for this stream */
+	struct mono asked_at;
 
 	bool wanted;
 	struct mono look_at, retry_at;
@@ -169,6 +170,8 @@ static void
 file_there(struct take *t, const struct take_file *f)
 {
 	snaps_add(t->rd->snaps, &f->meta, &f->id);
+	histogram_add_since(&t->rd->figures.snap_saves, HISTOGRAM_LONG_NS,
+	    t->asked_at, mono_now());
 	ended(t, ERR_OK);
 }
 
@@ -417,7 +420,7 @@ ask(struct take *t, struct mono now)
 	t->received = t->written = 0;
 	t->window = m.window;
 	t->file = NULL;
-	t->heard = now;
+	t->heard = t->asked_at = now;
 	t->served = t->order_count;
 	t->wanted = false;
 }

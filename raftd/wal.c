@@ -108,6 +108,32 @@ wal_put(struct wal *w, enum wal_type type, struct bytes head, struct bytes data)
 
 /* ---- the buffer into the segment ---- */
 
+static void
+count_write(struct wal *w, size_t bytes)
+{
+	(void)pthread_mutex_lock(&w->lock); /* a plain mutex: cannot fail */
+	w->figures.write_bytes += bytes;
+	(void)pthread_mutex_unlock(&w->lock);
+}
+
+static void
+count_sync(struct wal *w, struct mono began)
+{
+	struct mono now = mono_now();
+
+	(void)pthread_mutex_lock(&w->lock);
+	histogram_add_since(&w->figures.syncs, HISTOGRAM_DISK_NS, began, now);
+	(void)pthread_mutex_unlock(&w->lock);
+}
+
+void
+wal_figures(struct wal *w, struct wal_figures *out)
+{
+	(void)pthread_mutex_lock(&w->lock);
+	*out = w->figures;
+	(void)pthread_mutex_unlock(&w->lock);
+}
+
 static enum err
 flush(struct wal *w, uint8_t flags)
 {
@@ -128,6 +154,7 @@ flush(struct wal *w, uint8_t flags)
 		wal_name(w->cur.sequence, w->cur.first, name);
 		return wal_failed(w, "write", name);
 	}
+	count_write(w, w->out.len);
 	w->at = end;
 	w->unsynced = true;
 	buf_clear(&w->out);
@@ -137,12 +164,14 @@ flush(struct wal *w, uint8_t flags)
 static enum err
 sync_current(struct wal *w)
 {
+	struct mono began = mono_now();
 	char name[WAL_NAME_BYTES];
 
 	if (w->disk->sync(w->disk->arg, w->cur.fd) != 0) {
 		wal_name(w->cur.sequence, w->cur.first, name);
 		return wal_failed(w, "sync", name);
 	}
+	count_sync(w, began);
 	w->unsynced = false;
 	w->batch++;
 	return ERR_OK;

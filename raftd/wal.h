@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/metrics.h"
 #include "proto/err.h"
 #include "proto/limits.h"
 #include "raftd/raft/raft.h"
@@ -77,6 +78,12 @@ struct wal_position {
 };
 
 struct wal;
+
+/* Counted since wal_open(). */
+struct wal_figures {
+	struct histogram syncs; /* of wal_write(); HISTOGRAM_DISK */
+	uint64_t write_bytes;   /* records, without the zeros ahead of them */
+};
 
 /* What recovery found. */
 struct wal_recovered {
@@ -145,6 +152,7 @@ uint32_t wal_cut_before(struct wal *w, uint64_t index, uint64_t keep_bytes);
 struct wal_removed;
 struct wal_removed *wal_cut(struct wal *w, uint32_t segment);
 void wal_remove(struct wal_removed **rp);
+void wal_figures(struct wal *w, struct wal_figures *out); /* any thread */
 /* Bytes from one position to another, later one. */
 uint64_t wal_distance(
     struct wal *w, struct wal_position from, struct wal_position to);

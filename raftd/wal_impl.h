@@ -44,6 +44,7 @@ struct wal {
 	struct wal_segment *segments;
 	size_t segment_count, segment_cap;
 	bool remove_failed; /* under lock: an old file stayed, so all must */
+	struct wal_figures figures; /* under lock */
 
 	/* Loop thread: of wal_read(). */
 	struct wal_reader reader;

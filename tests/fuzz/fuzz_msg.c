@@ -112,7 +112,8 @@ whole_again(struct again *a, uint8_t type)
 		WHOLE(a, msg_refuse_wire, &m.refuse);
 	else if (type == MSG_APPLIED)
 		WHOLE(a, msg_applied_wire, &m.applied);
-	else if (type == MSG_STATUS_ASK)
+	else if (type == MSG_STATUS_ASK || type == MSG_METRICS_ASK ||
+		 type == MSG_PING || type == MSG_PONG)
 		WHOLE(a, msg_status_ask_wire, &m.status_ask);
 	else if (type == MSG_KV_STATUS)
 		WHOLE(a, msg_kv_status_wire, &m.kv_status);

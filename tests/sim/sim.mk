@@ -18,7 +18,8 @@ endif
 SIM_BIN    := $(if $(filter build/sim,$(SIM_O)),bin,$(SIM_O))
 
 SIM_OWN    := $(wildcard tests/sim/*.c)
-SIM_SHARED := base/buf.c base/blob.c base/hash.c base/mono.c \
+SIM_SHARED := base/buf.c base/blob.c base/hash.c base/metrics.c \
+	base/mono.c base/process.c \
 	$(filter-out proto/link_stream.c proto/link_connect.c,$(wildcard proto/*.c))
 SIM_RAFTD  := $(filter-out raftd/main.c raftd/wal_disk.c raftd/snapio.c raftd/check.c,$(wildcard raftd/*.c)) \
 	$(wildcard raftd/raft/*.c)

@@ -111,6 +111,8 @@ all_wire(struct wire *w, struct all *a)
 	case MSG_BYE:
 		return msg_bye_wire(w, &a->m.bye);
 	case MSG_METRICS_ASK:
+	case MSG_PING:
+	case MSG_PONG:
 		return msg_status_ask_wire(w, &a->m.status_ask);
 	case MSG_METRICS:
 		return msg_metrics_wire(w, &a->m.metrics);
@@ -199,6 +201,8 @@ sample_snapshot(struct all *a)
 		a->m.bye = (struct msg_bye){ERR_REMOVED};
 		return a;
 	case MSG_METRICS_ASK:
+	case MSG_PING:
+	case MSG_PONG:
 		a->m.status_ask = (struct msg_status_ask){3};
 		return a;
 	case MSG_METRICS:
@@ -247,7 +251,7 @@ static const uint8_t types[] = {MSG_HELLO, MSG_PROPOSE, MSG_READ, MSG_REFUSE,
     MSG_COMMIT, MSG_APPLIED, MSG_REPLY, MSG_ASK, MSG_STATUS_ASK,
     MSG_RAFT_STATUS, MSG_KV_STATUS, MSG_SNAP_ASK, MSG_SNAP_HEAD, MSG_SNAP_DATA,
     MSG_CONTROL, MSG_CONTROLLED, MSG_ORDER, MSG_ORDERED, MSG_BYE,
-    MSG_METRICS_ASK, MSG_METRICS};
+    MSG_METRICS_ASK, MSG_METRICS, MSG_PING, MSG_PONG};
 #define TYPES (sizeof(types) / sizeof(types[0]))
 
 static void

@@ -29,6 +29,7 @@ UNIT_engine := kvd/engine.c kvd/engine_memory.c kvd/engine_lmdb.c \
 UNIT_LIBS_engine := -llmdb -lleveldb
 
 UNIT_base_buf := base/buf.c base/blob.c base/mem.c base/log.c
+UNIT_base_metrics := base/metrics.c base/process.c base/buf.c base/mem.c base/log.c
 UNIT_base_hash := base/hash.c base/mono.c
 UNIT_LIBS_base_hash := -lxxhash
 UNIT_base_loop := base/loop.c base/mono.c base/mem.c base/log.c
@@ -50,6 +51,11 @@ UNIT_http_pending := tests/unit/pending_bench.c httpd/pending.c \
 	httpd/batch.c proto/cmd.c proto/msg.c \
 	proto/wire.c proto/err.c base/buf.c base/mem.c base/log.c base/mono.c
 UNIT_http_deadline := $(UNIT_http_pending)
+UNIT_http_metrics := httpd/metrics.c httpd/asker.c httpd/traffic.c base/metrics.c \
+	base/process.c proto/msg.c proto/wire.c proto/err.c base/buf.c \
+	base/mem.c base/log.c base/mono.c
+UNIT_echo := raftd/echo.c base/metrics.c proto/msg.c proto/wire.c base/buf.c \
+	base/mem.c base/log.c base/mono.c
 UNIT_http_fields := httpd/fields.c httpd/route.c base/buf.c base/mem.c base/log.c
 UNIT_LIBS_http_fields := -ljansson
 UNIT_http_control := httpd/control.c httpd/asker.c httpd/checker.c httpd/pending.c \
@@ -58,16 +64,17 @@ UNIT_http_control := httpd/control.c httpd/asker.c httpd/checker.c httpd/pending
 KVD_MACHINE := tests/unit/kvd_fixture.c kvd/apply.c kvd/read.c kvd/session.c \
 	kvd/store.c kvd/record.c kvd/overlay.c kvd/marker.c kvd/dirs.c \
 	kvd/snapshot.c kvd/load.c kvd/loading.c kvd/sync.c kvd/check.c \
-	kvd/scrub.c kvd/engine.c \
+	kvd/scrub.c kvd/metrics.c kvd/engine.c \
 	kvd/engine_memory.c kvd/engine_lmdb.c kvd/engine_leveldb.c \
 	proto/msg.c proto/cmd.c proto/wire.c base/blob.c base/buf.c \
-	base/file.c base/hash.c base/log.c base/loop.c base/mem.c base/mono.c
+	base/file.c base/hash.c base/log.c base/loop.c base/mem.c \
+	base/metrics.c base/mono.c base/process.c
 UNIT_apply := $(KVD_MACHINE)
 UNIT_LIBS_apply := -llmdb -lleveldb -lxxhash
 
 WAL := raftd/wal.c raftd/wal_cut.c raftd/wal_segment.c raftd/wal_read.c raftd/wal_recover.c \
 	raftd/wal_format.c raftd/wal_disk.c proto/wire.c $(RAFT) base/blob.c \
-	base/buf.c base/hash.c base/log.c base/mem.c
+	base/buf.c base/hash.c base/log.c base/mem.c base/metrics.c base/mono.c
 UNIT_wal_crash := $(WAL) tests/crash/memdisk.c
 UNIT_wal := $(UNIT_wal_crash) tests/unit/wal_fixture.c
 UNIT_LIBS_wal := -lxxhash
@@ -85,7 +92,7 @@ UNIT_snaps := raftd/snap.c raftd/snapfile.c raftd/rlog.c raftd/snapio.c \
 UNIT_LIBS_snaps := -lxxhash
 UNIT_rlog := raftd/rlog.c $(UNIT_wal_crash)
 UNIT_LIBS_rlog := -lxxhash
-UNIT_writer := raftd/writer.c base/loop.c base/mono.c $(UNIT_rlog)
+UNIT_writer := raftd/writer.c base/loop.c $(UNIT_rlog)
 UNIT_LIBS_writer := -lxxhash
 UNIT_read := $(KVD_MACHINE)
 UNIT_LIBS_read := -llmdb -lleveldb -lxxhash
@@ -97,7 +104,7 @@ UNIT_store := kvd/store.c kvd/session.c kvd/marker.c kvd/dirs.c kvd/overlay.c \
 	kvd/record.c kvd/sync.c kvd/engine.c kvd/engine_memory.c \
 	kvd/engine_lmdb.c kvd/engine_leveldb.c proto/wire.c base/blob.c \
 	base/buf.c base/file.c base/hash.c base/log.c base/loop.c base/mem.c \
-	base/mono.c
+	base/metrics.c base/mono.c
 UNIT_LIBS_store := -llmdb -lleveldb -lxxhash
 
 RAFT_UNIT := $(wildcard raftd/raft/*.c) base/blob.c base/buf.c base/mem.c \

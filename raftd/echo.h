@@ -1,0 +1,29 @@
+/* The round trip to another node: now and then a PING on the stream to it,
+ * whose PONG comes back on the stream from it.  So it has all that a message of
+ * the Raft core and its answer meet: both streams, both loops, what is queued.
+ */
+#ifndef RAFTD_ECHO_H
+#define RAFTD_ECHO_H
+
+#include "base/metrics.h"
+#include "base/mono.h"
+#include "proto/link.h"
+
+#define ECHO_MS 1000u /* between two */
+
+/* Of one other node; zeroed at first. */
+struct echo {
+	uint64_t token;      /* of the last PING */
+	bool awaited;        /* its PONG is */
+	struct mono sent_at; /* it */
+	struct histogram round_trips;
+};
+
+/* Send a PING; one that is still unanswered is given up. */
+void echo_ask(struct echo *e, struct link *out);
+/* PING: answer it on our stream to the one who asked. */
+enum err echo_answer(struct link *out, struct wire *w);
+/* PONG. */
+enum err echo_take(struct echo *e, struct wire *w);
+
+#endif
