@@ -24,8 +24,9 @@ struct reply_due {
 };
 
 void
-kvd_fail(struct kvd *k)
+kvd_fail(struct kvd *k, enum err why)
 {
+	k->damaged |= why == ERR_CORRUPT;
 	k->quit = true;
 	k->exit_code = EX_IOERR;
 }
@@ -55,8 +56,7 @@ find_key(
 		return rc;
 	wire_decode(&w, record);
 	if (key_record_wire(&w, &found->was) != ERR_OK) {
-		log_errorx("store is damaged; kvd --rebuild makes it anew "
-			   "from raftd dir=%s record=key bytes=%zu",
+		log_errorx("store is damaged dir=%s record=key bytes=%zu",
 		    k->store.dir, record.len);
 		return ERR_CORRUPT;
 	}
@@ -298,6 +298,7 @@ kvd_take_commit(struct kvd *k, struct wire *body)
 {
 	struct msg_commit head;
 	struct msg_commit_item entry;
+	enum err rc;
 
 	msg_commit_wire(body, &head);
 	if (wire_err(body) != ERR_OK)
@@ -312,8 +313,8 @@ kvd_take_commit(struct kvd *k, struct wire *body)
 		msg_commit_item_wire(body, &entry);
 		if (wire_err(body) != ERR_OK)
 			return ERR_MALFORMED;
-		if (apply_entry(k, &entry) != ERR_OK) {
-			kvd_fail(k);
+		if ((rc = apply_entry(k, &entry)) != ERR_OK) {
+			kvd_fail(k, rc);
 			return ERR_IO;
 		}
 		if (k->store.staged.bytes > KVD_STAGED_BYTES_SOFT) {
@@ -330,6 +331,7 @@ void
 kvd_apply(struct kvd *k)
 {
 	struct mono began;
+	enum err rc;
 
 	/* FLOW 6: a run of commits -> one engine transaction: keys, sessions,
 	 * revision, hash and the index applied are all there or none is. */
@@ -337,8 +339,8 @@ kvd_apply(struct kvd *k)
 		return;
 	began = mono_now();
 	sessions_stage(k->sessions);
-	if (store_write(&k->store) != ERR_OK)
-		kvd_fail(k); /* an entry is never skipped */
+	if ((rc = store_write(&k->store)) != ERR_OK)
+		kvd_fail(k, rc); /* an entry is never skipped */
 	histogram_add_since(
 	    &k->figures.applies, HISTOGRAM_NET_NS, began, mono_now());
 }

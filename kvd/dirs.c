@@ -168,3 +168,26 @@ dirs_remove(const char *kv_dir, const char *engine)
 {
 	return remove_dir(kv_dir, engine, "");
 }
+
+bool
+dirs_exists_damaged(const char *kv_dir, const char *engine)
+{
+	return exists(dirs_path(kv_dir, engine, ".damaged").text);
+}
+
+enum err
+dirs_set_aside(const char *kv_dir, const char *engine)
+{
+	const struct dirs_path store = dirs_path(kv_dir, engine, "");
+	const struct dirs_path aside = dirs_path(kv_dir, engine, ".damaged");
+
+	if (exists(aside.text))
+		return remove_dir(kv_dir, engine, "");
+	return move(kv_dir, store.text, aside.text);
+}
+
+enum err
+dirs_remove_damaged(const char *kv_dir, const char *engine)
+{
+	return remove_dir(kv_dir, engine, ".damaged");
+}

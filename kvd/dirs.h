@@ -4,6 +4,7 @@
  *   ENGINE.load   a new one that is being built beside it
  *   ENGINE.old    the store while it changes places with the new one
  *   ENGINE.gone   what is being removed
+ *   ENGINE.damaged  a store that could not be read (damage.h)
  *
  * Only whole directories are renamed, so after SIGKILL or a power cut at any
  * point dirs_recover() finds either the old store or the new one.  The caller
@@ -36,6 +37,12 @@ void dirs_remove_load(const char *kv_dir, const char *engine);
 enum err dirs_swap(const char *kv_dir, const char *engine);
 /* Remove the store, if there is one. */
 enum err dirs_remove(const char *kv_dir, const char *engine);
+
+/* ENGINE, which is there, becomes ENGINE.damaged; if there is one already, from
+ * before, that stays and ENGINE is removed. */
+enum err dirs_set_aside(const char *kv_dir, const char *engine);
+bool dirs_exists_damaged(const char *kv_dir, const char *engine);
+enum err dirs_remove_damaged(const char *kv_dir, const char *engine);
 
 /* Remove all files in dir but the one called `last`, then sync dir.  Engines
  * make no directories in theirs.  -1 and errno. */

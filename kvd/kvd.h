@@ -67,11 +67,13 @@ struct kvd {
 	struct kvd_figures figures;
 
 	bool quit;
+	bool damaged; /* the store; with exit_code */
 	int exit_code;
 };
 
-/* Storage failed (logged): this process ends. */
-void kvd_fail(struct kvd *k);
+/* Storage failed (logged): this process ends.  ERR_CORRUPT: the next one sets
+ * the store aside. */
+void kvd_fail(struct kvd *k, enum err why);
 
 /* --- apply.c --- */
 /* Stage the entries of a COMMIT.  ERR_MALFORMED: not the entries after the

@@ -33,7 +33,7 @@ give_up(struct kvd *k, enum err why)
 	k->load_not_before = mono_add_ms(mono_now(), WAIT_MS);
 	/* A store that cannot be written is not raftd's file's fault. */
 	if (why == ERR_IO || why == ERR_NO_SPACE)
-		kvd_fail(k);
+		kvd_fail(k, why);
 	return why;
 }
 
@@ -108,7 +108,7 @@ become(struct kvd *k)
 	if (rc == ERR_OK)
 		rc = sessions_open(&k->sessions, &k->store);
 	if (rc != ERR_OK) {
-		kvd_fail(k);
+		kvd_fail(k, rc);
 		return ERR_IO;
 	}
 	check_reset(k->check, &k->store.state);

@@ -12,7 +12,7 @@
  *     directory (checked: user id, shape of every message); no network.
  * Exit codes: 0 stopped by a signal; 64 wrong call; 69 its socket cannot be
  *     had; 74 storage failed; 75 another kvd has the directory; 77 no rights;
- *     78 the directory is damaged or of another cluster or node.
+ *     78 the directory is of another cluster or node.
  *
  * Any of the others may be away: without raftd it answers stale reads, without
  * httpd it goes on applying. */
@@ -29,8 +29,10 @@
 #include "base/mem.h"
 #include "base/watchdog.h"
 #include "kvd/adopt.h"
+#include "kvd/damage.h"
 #include "kvd/dirs.h"
 #include "kvd/kvd.h"
+#include "kvd/marker.h"
 #include "kvd/sync.h"
 
 /* Of what DATA/kv/ENGINE.load and a socket's URL are made. */
@@ -47,6 +49,7 @@ struct process {
 	struct loop *loop;
 	struct links *links;
 	struct adopt adopt;
+	struct damage damage;
 	int lock_fd;
 	struct msg_applied sent; /* what raftd knows of our progress */
 	char kv_dir[PATH_BYTES_MAX];
@@ -138,6 +141,7 @@ raftd_up(void *arg, struct link *l, const struct msg_hello *theirs)
 		return refuse_raftd(p, theirs);
 	log_node(s->node);
 	p->adopt.confirmed = true;
+	damage_met(&p->damage, theirs->applied);
 	daemon_status("node %" PRIu64 ", engine %s, fed by raftd", s->node,
 	    p->engine->name);
 	return ERR_OK;
@@ -328,11 +332,20 @@ tidy_directories(struct process *p)
 	return rc;
 }
 
-/* The supervisor's protocol: what a restart cannot help is EX_CONFIG. */
-static int
-exit_code_of(enum err e)
+/* The engine in its directory, and what another one's has. */
+static enum err
+open_engine(struct process *p, const char *dir)
 {
-	return e == ERR_CORRUPT ? EX_CONFIG : EX_IOERR;
+	struct kvd *k = &p->kvd;
+	enum err rc;
+
+	if ((rc = store_open(&k->store, p->engine, dir)) != ERR_OK ||
+	    (rc = adopt_begin(&p->adopt, p->kv_dir, &k->store)) != ERR_OK ||
+	    (rc = sessions_open(&k->sessions, &k->store)) != ERR_OK) {
+		(void)store_close(&k->store, true); /* not synced: no error */
+		p->adopt = (struct adopt){0};
+	}
+	return rc;
 }
 
 static int
@@ -340,18 +353,27 @@ open_store(struct process *p)
 {
 	const struct dirs_path dir = dirs_path(p->kv_dir, p->engine->name, "");
 	struct kvd *k = &p->kvd;
+	const bool durable = p->engine->durable;
 	enum err rc;
 	int code;
 
-	if ((rc = tidy_directories(p)) != ERR_OK)
-		return exit_code_of(rc);
-	if (p->engine->durable &&
-	    (code = file_make_dir(dir.text, 0700)) != EX_OK)
+	if (tidy_directories(p) != ERR_OK)
+		return EX_IOERR;
+	damage_open(&p->damage, p->kv_dir);
+	if (durable && (code = file_make_dir(dir.text, 0700)) != EX_OK)
 		return code;
-	if ((rc = store_open(&k->store, p->engine, dir.text)) != ERR_OK ||
-	    (rc = adopt_begin(&p->adopt, p->kv_dir, &k->store)) != ERR_OK ||
-	    (rc = sessions_open(&k->sessions, &k->store)) != ERR_OK)
-		return exit_code_of(rc);
+	if (durable)
+		marker_condemn_on_fault(dir.text);
+	rc = open_engine(p, dir.text);
+	if (rc == ERR_CORRUPT && durable) {
+		if (damage_set_aside(&p->damage, p->engine) != ERR_OK)
+			return EX_IOERR;
+		if ((code = file_make_dir(dir.text, 0700)) != EX_OK)
+			return code;
+		rc = open_engine(p, dir.text);
+	}
+	if (rc != ERR_OK)
+		return EX_IOERR;
 	k->check = check_open(p->check_ms_option);
 	check_reset(k->check, &k->store.state);
 	log_node(k->store.state.node);
@@ -423,6 +445,8 @@ kvd_fini(struct process *p, int rc)
 	syncer_close(p->kvd.syncer);
 	sessions_close(p->kvd.sessions);
 	check_close(p->kvd.check);
+	if (p->kvd.damaged && p->engine->durable)
+		marker_condemn(p->kvd.store.dir);
 	(void)store_close(&p->kvd.store, failed); /* logged; we leave anyway */
 	loop_close(p->loop);
 	buf_free(&p->kvd.replies);
@@ -446,8 +470,9 @@ kvd_progress(struct process *p)
 	syncer_wrote(p->kvd.syncer, now.applied);
 	p->kvd.durable = now.durable = syncer_durable(p->kvd.syncer, &failed);
 	if (failed)
-		kvd_fail(&p->kvd);
+		kvd_fail(&p->kvd, ERR_IO);
 	adopt_run(&p->adopt, &p->kvd.store, now.durable);
+	damage_run(&p->damage, &p->kvd.store, now.durable);
 	if (now.applied == p->sent.applied && now.durable == p->sent.durable)
 		return;
 	if ((w = link_begin(p->kvd.raftd, MSG_APPLIED)) == NULL)

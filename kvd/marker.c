@@ -3,7 +3,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
 #include <string.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -13,6 +16,7 @@
 
 #define MARKER "OPEN"
 #define MARKER_BYTES_MAX 128u
+#define CONDEMNED "damaged\n" /* instead of a boot id */
 
 const char *marker_boot_id_path = "/proc/sys/kernel/random/boot_id";
 
@@ -37,33 +41,36 @@ read_boot_id(struct buf *out)
 		    marker_boot_id_path);
 }
 
-/* Is what is in dir from this boot, or closed? */
+/* Is what is in dir from this boot, or closed?  ERR_CORRUPT: it is damaged. */
 static enum err
 check(const char *dir, struct bytes boot_id, bool *trusted)
 {
 	struct buf marker = {0};
+	enum err rc = ERR_OK;
 
 	if (file_read(dir, MARKER, MARKER_BYTES_MAX, &marker) == 0) {
 		*trusted =
 		    boot_id.len > 0 && bytes_equal(buf_bytes(&marker), boot_id);
+		if (bytes_equal(buf_bytes(&marker), bytes_of_str(CONDEMNED)))
+			rc = ERR_CORRUPT;
 	} else if (errno == ENOENT || errno == EFBIG) {
 		*trusted = errno == ENOENT;
 	} else {
 		log_error("cannot read marker dir=%s name=" MARKER, dir);
-		buf_free(&marker);
-		return ERR_IO;
+		rc = ERR_IO;
 	}
 	buf_free(&marker);
-	return ERR_OK;
+	return rc;
 }
 
 static enum err
 set(const char *dir, struct bytes boot_id, bool *discarded)
 {
 	bool trusted;
+	enum err rc = check(dir, boot_id, &trusted);
 
-	if (check(dir, boot_id, &trusted) != ERR_OK)
-		return ERR_IO;
+	if (rc != ERR_OK)
+		return rc;
 	if (!trusted) {
 		log_warnx("store was open when the machine stopped; it is "
 			  "discarded and rebuilt dir=%s",
@@ -95,6 +102,42 @@ marker_set(const char *dir, bool *discarded)
 	rc = set(dir, buf_bytes(&boot_id), discarded);
 	buf_free(&boot_id);
 	return rc;
+}
+
+void
+marker_condemn(const char *dir)
+{
+	if (file_replace(dir, MARKER, bytes_of_str(CONDEMNED)) == -1)
+		log_error("cannot write marker dir=%s name=" MARKER, dir);
+}
+
+static char fault_path[4096];
+
+/* What may be called here is little (signal-safety(7)).  If the marker is not
+ * written whole it is no boot id either, and the store is discarded. */
+static void
+on_fault(int signo)
+{
+	static const char told[] =
+	    "kvd: a page of the store cannot be read; it is damaged\n";
+	const ssize_t bytes = (ssize_t)sizeof CONDEMNED - 1;
+	int fd = open(fault_path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+	(void)signo;
+	(void)!write(STDERR_FILENO, told, sizeof told - 1);
+	if (fd != -1 && write(fd, CONDEMNED, (size_t)bytes) == bytes)
+		(void)fsync(fd); /* if it fails the next one finds out again */
+	_exit(EX_IOERR);
+}
+
+void
+marker_condemn_on_fault(const char *dir)
+{
+	struct sigaction act = {.sa_handler = on_fault};
+
+	(void)snprintf(fault_path, sizeof fault_path, "%s/" MARKER, dir);
+	(void)sigemptyset(&act.sa_mask);
+	(void)sigaction(SIGBUS, &act, NULL); /* cannot fail: it is a signal */
 }
 
 bool

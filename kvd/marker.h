@@ -9,7 +9,10 @@
  * that this is always a state the store once had: LMDB without syncs may be
  * damaged unnoticed, LevelDB may have lost the end of one log file but not the
  * next one.  Such a store is thrown away and rebuilt from Raft's log, which is
- * synced. */
+ * synced.
+ *
+ * A marker that says so: the store was found to be damaged while it was used,
+ * and must not be opened again. */
 #ifndef KVD_MARKER_H
 #define KVD_MARKER_H
 
@@ -20,10 +23,18 @@
 /* Where the kernel tells its boot id; another file in tests. */
 extern const char *marker_boot_id_path;
 
-/* Before a store is opened: remove all files in dir if the marker is of
+/* Before a store is opened.  ERR_CORRUPT: it is known to be damaged, nothing
+ * was changed.  Else remove all files in dir if the marker is of
  * another boot or not readable (*discarded = true), then put ours there.
  * Errors are logged. */
 enum err marker_set(const char *dir, bool *discarded);
+/* The store in dir, which failed, is damaged.  An error is logged; then the
+ * next one who opens it has to find that out again. */
+void marker_condemn(const char *dir);
+/* The same by itself when a page of a mapped file cannot be had (SIGBUS: the
+ * file is shorter than it was, or the disk does not read it); then the process
+ * ends with EX_IOERR. */
+void marker_condemn_on_fault(const char *dir);
 /* Will a marker that is set now be taken for one of this boot?  If not, a store
  * that is to be opened again has to be synced and closed first. */
 bool marker_will_be_known(void);

@@ -132,8 +132,7 @@ read_key(struct kvd *k, const struct msg_read_item *wanted, size_t *room,
 		return rc;
 	wire_decode(&w, found);
 	if (key_record_wire(&w, &record) != ERR_OK) {
-		log_errorx("store is damaged; kvd --rebuild makes it anew "
-			   "from raftd dir=%s record=key bytes=%zu",
+		log_errorx("store is damaged dir=%s record=key bytes=%zu",
 		    k->store.dir, found.len);
 		return ERR_CORRUPT;
 	}
@@ -160,6 +159,7 @@ answer_read(struct kvd *k, uint8_t type, struct wire *body)
 	struct msg_reply reply = {.to = MSG_REPLY_READ};
 	struct wire *w;
 	size_t room;
+	enum err rc;
 
 	/* READ 5: keys, behind the entries up to the read index -> REPLY. */
 	msg_read_wire(body, &read);
@@ -181,8 +181,8 @@ answer_read(struct kvd *k, uint8_t type, struct wire *body)
 		struct msg_reply_item item;
 
 		msg_read_item_wire(body, &wanted);
-		if (read_key(k, &wanted, &room, &item) != ERR_OK) {
-			kvd_fail(k);
+		if ((rc = read_key(k, &wanted, &room, &item)) != ERR_OK) {
+			kvd_fail(k, rc);
 			item = (struct msg_reply_item){.code = ERR_IO};
 		}
 		msg_reply_item_wire(w, &item); /* copies the borrowed value */

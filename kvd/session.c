@@ -348,9 +348,8 @@ load(struct sessions *ss)
 			break;
 	ops->scan_close(i);
 	if (rc == ERR_CORRUPT)
-		log_errorx("store is damaged; kvd --rebuild makes it anew "
-			   "from raftd dir=%s record=session",
-		    ss->store->dir);
+		log_errorx(
+		    "store is damaged dir=%s record=session", ss->store->dir);
 	return rc == ERR_NOT_FOUND ? ERR_OK : rc;
 }
 

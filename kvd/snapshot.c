@@ -94,6 +94,7 @@ begin(struct kvd *k)
 	struct snapshot *s = &k->snapshot;
 	struct msg_snap_head head = snapshot_head(&k->store.state, s->id);
 	struct wire *w;
+	enum err rc;
 
 	assert(!store_is_dirty(&k->store));
 	s->asked = false;
@@ -103,9 +104,10 @@ begin(struct kvd *k)
 		return;
 	(void)msg_snap_head_wire(w, &head); /* ours: no error */
 	link_end(k->raftd);
-	if (k->store.ops->scan(k->store.engine, all, all, &s->iter) != ERR_OK) {
+	rc = k->store.ops->scan(k->store.engine, all, all, &s->iter);
+	if (rc != ERR_OK) {
 		s->iter = NULL;
-		kvd_fail(k);
+		kvd_fail(k, rc);
 	}
 	log_info("snapshot begins index=%" PRIu64 " keys=%" PRIu64
 		 " bytes=%" PRIu64,
@@ -123,11 +125,9 @@ send_chunk(struct kvd *k, struct mono now)
 	buf_clear(&s->chunk);
 	rc = snapshot_fill(k->store.ops, s->iter, &s->chunk, &s->sum);
 	if (rc != ERR_OK && rc != ERR_NOT_FOUND) {
-		log_errorx("store cannot be read; kvd --rebuild makes it "
-			   "anew from raftd dir=%s",
-		    k->store.dir);
+		log_errorx("store cannot be read dir=%s", k->store.dir);
 		snapshot_stop(k);
-		kvd_fail(k);
+		kvd_fail(k, rc);
 		return;
 	}
 	m.last = rc == ERR_NOT_FOUND;

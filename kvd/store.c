@@ -22,8 +22,7 @@ load_state(struct store *s)
 		return rc;
 	wire_decode(&w, record);
 	if (state_wire(&w, &s->state) != ERR_OK) {
-		log_errorx("store is damaged or of another version of kvd; "
-			   "kvd --rebuild makes it anew from raftd "
+		log_errorx("store is damaged or of another version of kvd "
 			   "dir=%s bytes=%zu",
 		    s->dir, record.len);
 		return ERR_CORRUPT;
@@ -43,10 +42,8 @@ store_open(struct store *s, const struct engine_ops *ops, const char *dir)
 	s->ops = ops;
 	s->dir = mem_strdup(dir);
 	if ((rc = ops->open(&s->engine, dir)) != ERR_OK) {
-		log_errorx("cannot open the store; if its files are damaged "
-			   "kvd --rebuild makes it anew from raftd "
-			   "engine=%s dir=%s",
-		    ops->name, dir);
+		log_errorx(
+		    "cannot open the store engine=%s dir=%s", ops->name, dir);
 	} else {
 		rc = load_state(s);
 	}

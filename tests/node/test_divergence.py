@@ -1,12 +1,13 @@
 """A byte that changes below the engine is found, told, and healed."""
 
+import glob
 import os
 import subprocess
 
 import pytest
 
-from lib import web
-from lib.cluster import REPO
+from lib import process, web
+from lib.cluster import REPO, program
 from lib.faults import find_in_files, flip
 from lib.load import OK, Load, unique_puts
 from lib.metcdctl import ctl
@@ -138,17 +139,86 @@ def test_a_rebuild_under_load_fails_no_request(make_cluster):
     check_unique_puts(cluster, load.ops, 61, 61)
 
 
-def test_a_damaged_block_of_leveldb_is_told_and_healed(make_cluster):
-    """LevelDB has checksums of its own: kvd does not start with it."""
-    cluster = make_cluster(["leveldb", "memory", "lmdb"], env=OFTEN)
-    prepare(cluster)
+def spoil_leveldb_log(directory):
+    """LevelDB has checksums of its own: it does not open with this."""
+    (path, offset), *_ = find_in_files(directory, VALUE)
+    flip(path, offset + 4)
+
+
+def spoil_leveldb_manifest(directory):
+    with open(glob.glob(f"{directory}/MANIFEST-*")[0], "r+b") as f:
+        f.write(b"x" * 40)
+
+
+def spoil_lmdb_heads(directory):
+    """Both of the pages that LMDB begins with."""
+    with open(f"{directory}/data.mdb", "r+b") as f:
+        f.write(b"x" * 8192)
+
+
+def cut_lmdb(directory):
+    """The file ends before its pages do: whoever touches one gets SIGBUS."""
+    os.truncate(f"{directory}/data.mdb", 3 * 4096)
+
+
+@pytest.mark.parametrize("engine, spoil", [
+    ("leveldb", spoil_leveldb_log), ("leveldb", spoil_leveldb_manifest),
+    ("lmdb", spoil_lmdb_heads), ("lmdb", cut_lmdb)])
+def test_a_store_that_cannot_be_read_is_set_aside_and_made_anew(
+        make_cluster, engine, spoil):
+    """Nobody has to do anything; the old one is there until the new one is
+    complete, and the two other processes never end."""
+    cluster = make_cluster([engine, "memory", "lmdb"], env=OFTEN)
+    cluster.expected = r"process died process=kvd .*exit=74"
+    before = prepare(cluster)
     node = cluster.node(1)
-    damage_files(node)
-    node.start()
-    assert node.process.wait(10) == 78
-    node.process = None
-    assert node.logged("error kvd.*--rebuild")
-    node.env["METCD_REBUILD"] = "1"
+    kv = node.path("kv", engine)
+    assert node.terminate()[0] == 0
+    spoil(kv)
+    since = node.mark()
     node.start()
     node.wait_ready()
-    heal(cluster, node)
+    assert node.logged("error kvd.*it is set aside and made anew", since)
+    cluster.check_same_state()
+    assert node.status()["kv"]["keys"] == before[0]["kv"]["keys"]
+    node.wait_logged("removed the damaged store", since)
+    wait_until("it is gone", lambda: not os.path.exists(kv + ".damaged"))
+    for name in ("raftd", "httpd"):
+        assert not node.logged(f"process died process={name}", since)
+    assert node.get("damaged", query="?consistency=stale").body == VALUE
+    # And the new one is a store like any other.
+    node.kill_all()
+    since = node.mark()
+    node.start()
+    node.wait_ready()
+    assert not node.logged("set aside", since)
+    cluster.check_same_state()
+
+
+def test_a_damaged_store_stays_while_there_is_no_new_one(make_cluster):
+    """Without raftd there is nothing to make it from: what was set aside is
+    kept, and a second one does not take its place."""
+    cluster = make_cluster(["leveldb"])
+    node = cluster.node(1)
+    for i in range(20):
+        node.put("key/%d" % i, VALUE)
+    kv = node.path("kv", "leveldb")
+    damage_files(node)
+    first = {os.path.basename(p) for p in glob.glob(kv + "/*")}
+    for _ in range(2):
+        with open(node.log_path, "ab") as log:
+            since = node.mark()
+            alone = subprocess.Popen(
+                [*process.DIES_WITH_US, program("kvd"), "--data-dir",
+                 node.dir, "--engine", "leveldb"],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        node.wait_logged("ready engine=leveldb applied=0", since)
+        alone.terminate()
+        assert alone.wait(10) == 0
+        there = {os.path.basename(p) for p in glob.glob(kv + ".damaged/*")}
+        assert first <= there
+        spoil_leveldb_manifest(kv)
+    node.start()
+    node.wait_ready()
+    node.wait_logged("removed the damaged store", 0)
+    assert node.status()["kv"]["keys"] == 20

@@ -185,6 +185,20 @@ an_engine_whose_files_are_damaged_does_not_open(void **state)
 	assert_int_not_equal(store_open(&s, f->ops, f->dir), ERR_OK);
 }
 
+/* What was found out while the store was used holds for the next one. */
+static void
+a_condemned_store_is_damaged_whatever_the_engine_says(void **state)
+{
+	struct fixture *f = *state;
+	struct store s;
+
+	run(f, 0, true);
+	marker_condemn(f->dir);
+	assert_int_equal(store_open(&s, f->ops, f->dir), ERR_CORRUPT);
+	boot(f, "second\n");
+	assert_int_equal(store_open(&s, f->ops, f->dir), ERR_CORRUPT);
+}
+
 /* Has this process more addresses already?  A sanitizer takes terabytes. */
 static bool
 has_addresses_beyond(size_t limit)
@@ -320,6 +334,7 @@ main(void)
 	    EACH(a_state_record_that_is_damaged_is_refused),
 	    EACH(session_records_that_are_damaged_are_refused),
 	    EACH(an_engine_whose_files_are_damaged_does_not_open),
+	    EACH(a_condemned_store_is_damaged_whatever_the_engine_says),
 	    cmocka_unit_test(
 		what_was_written_becomes_durable_in_the_background),
 	    cmocka_unit_test(a_sync_that_fails_is_told_and_not_tried_again),
