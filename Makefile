@@ -59,6 +59,10 @@ SRC_httpd    := httpd/main.c $(HTTPD) $(PROTO) $(BASE)
 SRC_metcd    := $(wildcard cmd/metcd/*.c) $(BASE)
 SRC_metcdctl := $(wildcard cmd/metcdctl/*.c) $(BASE)
 
+# The objects of sources.  Who lists base/log.c gets the other half of it too.
+objects = $(sort $(patsubst %.c,$(O)/%.o,$(1) \
+	$(if $(filter base/log.c,$(1)),base/log_json.c)))
+
 LIB_raftd    := -lnng -lxxhash -lsystemd
 LIB_kvd      := -lnng -lxxhash -lsystemd -llmdb -lleveldb
 LIB_httpd    := -lnng -lxxhash -lsystemd -lmicrohttpd -ljansson
@@ -105,7 +109,7 @@ include tests/unit/units.mk
 UNITS := $(patsubst tests/unit/test_%.c,%,$(wildcard tests/unit/test_*.c))
 
 define UNIT_RULE
-$$(O)/tests/unit/$(1): $$(patsubst %.c,$$(O)/%.o,tests/unit/test_$(1).c $$(UNIT_$(1)))
+$$(O)/tests/unit/$(1): $$(call objects,tests/unit/test_$(1).c $$(UNIT_$(1)))
 	@echo "  LD    $$@"
 	$$(Q)$$(CC) $$(ALL_LDFLAGS) -o $$@ $$^ -lcmocka $$(UNIT_LIBS_$(1))
 endef

@@ -266,6 +266,31 @@ daemon_options(const char *program, const char *about, const struct opt *opts,
 		refuse(&all, argv[i], "is not an option");
 }
 
+/* --- the log --- */
+
+int
+daemon_log(const struct daemon_log *log)
+{
+	enum log_level level;
+	enum log_format format;
+
+	if (log_format_parse(log->format, &format) == -1) {
+		log_errorx("--log-format must be logfmt or json, not "
+			   "\"%.40s\"",
+		    log->format);
+		return EX_USAGE;
+	}
+	log_format_set(format);
+	if (log_level_parse(log->level, &level) == -1) {
+		log_errorx("--log-level must be debug, info, warn or error, "
+			   "not \"%.40s\"",
+		    log->level);
+		return EX_USAGE;
+	}
+	log_level_set(level);
+	return 0;
+}
+
 /* --- the service manager --- */
 
 /* A service manager that cannot be told is not a reason to stop: it will say

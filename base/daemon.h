@@ -45,6 +45,28 @@ struct opt {
 void daemon_options(const char *program, const char *about,
     const struct opt *opts, int argc, char *argv[], int *operands);
 
+/* What a daemon is told about its log; two lines of its option table. */
+struct daemon_log {
+	const char *level;
+	const char *format;
+};
+
+#define DAEMON_LOG_DEFAULT                                                     \
+	{                                                                      \
+		.level = "info", .format = "logfmt"                            \
+	}
+
+/* clang-format off */
+#define DAEMON_LOG_OPTIONS(log)                                                \
+	{"log-level", OPT_STRING, &(log)->level, 0, 0, "LEVEL",                \
+	    "least that is logged: debug, info, warn, error"},                 \
+	{"log-format", OPT_STRING, &(log)->format, 0, 0, "FORMAT",             \
+	    "of a line: logfmt, or json for an object"}
+/* clang-format on */
+
+/* Log in that way from now on.  0, or EX_USAGE after one logged line. */
+int daemon_log(const struct daemon_log *log);
+
 /* Tell the service manager ($NOTIFY_SOCKET; nothing when it is not set). */
 void daemon_ready(void);                 /* READY=1 */
 void daemon_stopping(void);              /* STOPPING=1 */

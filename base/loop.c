@@ -311,5 +311,6 @@ loop_wait(struct loop *l, struct mono limit)
 	free_removed(l);
 	run_timers(l, now);
 	free_removed(l); /* timers remove watches too */
+	log_tell_lost();
 	return now;
 }

@@ -37,7 +37,7 @@ struct arguments {
 	const char *socket_group; /* NULL: one user */
 	const char *listen;
 	const char *admin_listen;
-	const char *log_level;
+	struct daemon_log log;
 };
 
 static void
@@ -61,20 +61,14 @@ read_arguments(struct httpd *h, struct arguments *a, int argc, char *argv[])
 		"connections at a time on the data port"},
 	    {"check-interval-ms", OPT_U64, &h->check_ms, 0, 86400000, "MS",
 		"between comparisons of state hashes through the log; 0: none"},
-	    {"log-level", OPT_STRING, &a->log_level, 0, 0, "LEVEL",
-		"debug, info, warn or error"},
-	    {.name = NULL}};
-	enum log_level level;
+	    DAEMON_LOG_OPTIONS(&a->log), {.name = NULL}};
+	int rc;
 
 	daemon_options("httpd",
 	    "Serve the node's keys over HTTP, together with raftd and kvd.",
 	    opts, argc, argv, NULL);
-	if (log_level_parse(a->log_level, &level) != 0) {
-		log_errorx("--log-level %s is not debug, info, warn or error",
-		    a->log_level);
-		exit(EX_USAGE);
-	}
-	log_level_set(level);
+	if ((rc = daemon_log(&a->log)) != EX_OK)
+		exit(rc);
 }
 
 /* A descriptor for every connection that is allowed, or fewer connections. */
@@ -115,7 +109,7 @@ httpd_init(struct httpd *h, int argc, char *argv[])
 	struct arguments a = {.data_dir = "./metcd.data",
 	    .listen = "127.0.0.1:3379",
 	    .admin_listen = "127.0.0.1:3381",
-	    .log_level = "info"};
+	    .log = DAEMON_LOG_DEFAULT};
 	char run_dir[RUN_DIR_BYTES];
 	int rc;
 

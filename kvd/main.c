@@ -59,7 +59,7 @@ struct process {
 	const char *run_dir_option;
 	const char *group_option; /* NULL: one user */
 	const char *engine_option;
-	const char *level_option;
+	struct daemon_log log_options;
 	bool rebuild_option;
 	uint64_t check_ms_option;
 	const struct engine_ops *engine;
@@ -268,21 +268,15 @@ read_options(struct process *p, int argc, char *argv[])
 		&engine_sizes.leveldb_write_buffer_bytes, 1u << 16,
 		SIZE_BYTES_MAX, "BYTES",
 		"leveldb: memory for writes; up to twice as much"},
-	    {"log-level", OPT_STRING, &p->level_option, 0, 0, "LEVEL",
-		"least level to log: debug, info, warn or error"},
+	    DAEMON_LOG_OPTIONS(&p->log_options),
 	    {.name = NULL},
 	};
-	enum log_level level;
+	int rc;
 
 	daemon_options("kvd", "the replicated state machine of a metcd node",
 	    table, argc, argv, NULL);
-	if (log_level_parse(p->level_option, &level) == -1) {
-		log_errorx("unknown log level \"%s\"; choose one of debug, "
-			   "info, warn, error",
-		    p->level_option);
-		return EX_USAGE;
-	}
-	log_level_set(level);
+	if ((rc = daemon_log(&p->log_options)) != EX_OK)
+		return rc;
 	p->engine = engine_find(p->engine_option);
 	if (p->engine == NULL) {
 		log_errorx("unknown engine \"%s\"; choose one of %s",
@@ -418,7 +412,7 @@ kvd_init(struct process *p, int argc, char *argv[])
 	p->lock_fd = -1;
 	p->data_dir_option = "./metcd.data";
 	p->engine_option = "lmdb";
-	p->level_option = "info";
+	p->log_options = (struct daemon_log)DAEMON_LOG_DEFAULT;
 	p->check_ms_option = CHECK_MS;
 	log_open("kvd", 0);
 	(void)umask(0077); /* LevelDB asks for 0644 */

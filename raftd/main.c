@@ -33,7 +33,7 @@ static int
 parse_options(struct raftd *rd, int argc, char *argv[])
 {
 	struct raftd_options *o = &rd->opt;
-	enum log_level level;
+	int rc;
 	const struct opt table[] = {
 	    {"id", OPT_U64, &o->id, 1, NODES_MAX, "N",
 		"this node's id: its address is the N-th of --cluster"},
@@ -67,8 +67,7 @@ parse_options(struct raftd *rd, int argc, char *argv[])
 		"BYTES", "free disk space below which writes are refused"},
 	    {"check", OPT_STRING, &o->check, 0, 0, "DIR",
 		"print what is in a node's directory, change nothing"},
-	    {"log-level", OPT_STRING, &o->log_level, 0, 0, "LEVEL",
-		"debug, info, warn or error"},
+	    DAEMON_LOG_OPTIONS(&o->log),
 	    {0},
 	};
 
@@ -82,22 +81,17 @@ parse_options(struct raftd *rd, int argc, char *argv[])
 	    .snapshot_log_bytes = 64 << 20,
 	    .log_keep_bytes = 64 << 20,
 	    .reserve_bytes = 128 << 20,
-	    .log_level = "info"};
+	    .log = DAEMON_LOG_DEFAULT};
 	daemon_options("raftd", "Consensus and durability of a metcd node.",
 	    table, argc, argv, NULL);
-	if (log_level_parse(o->log_level, &level) != 0) {
-		log_errorx("bad --log-level \"%s\"; choose debug, info, warn "
-			   "or error",
-		    o->log_level);
-		return EX_USAGE;
-	}
+	if ((rc = daemon_log(&o->log)) != 0)
+		return rc;
 	if (o->election_ms < 3 * o->heartbeat_ms) {
 		log_errorx("--election-ms %" PRIu64 " is too short; give at "
 			   "least 3 x --heartbeat-ms (%" PRIu64 ")",
 		    o->election_ms, 3 * o->heartbeat_ms);
 		return EX_USAGE;
 	}
-	log_level_set(level);
 	log_node(o->id);
 	return 0;
 }

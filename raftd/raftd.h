@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/daemon.h"
 #include "base/loop.h"
 #include "base/metrics.h"
 #include "proto/link.h"
@@ -42,7 +43,7 @@ struct raftd_options {
 	uint64_t snapshot_rate_bytes; /* to other nodes, per second; 0: any */
 	uint64_t reserve_bytes; /* of disk; with less, proposals are refused */
 	const char *check;      /* directory to look at, and nothing else */
-	const char *log_level;
+	struct daemon_log log;
 };
 
 /* Counted for metrics.c, from the start of this process on. */

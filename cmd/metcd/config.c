@@ -27,7 +27,7 @@ static const struct config defaults = {
     .max_value_bytes = VALUE_BYTES_MAX,
     .request_timeout_ms = 5000,
     .check_interval_ms = 60000,
-    .log_level = "info",
+    .log = DAEMON_LOG_DEFAULT,
 };
 
 static void
@@ -80,8 +80,7 @@ read_options(struct config *c, int argc, char *argv[])
 	    {"leveldb-write-buffer-bytes", OPT_STRING,
 		&c->leveldb_write_buffer_bytes, 0, 0, "BYTES",
 		"leveldb's memory for writes; kvd's"},
-	    {"log-level", OPT_STRING, &c->log_level, 0, 0, "LEVEL",
-		"least that is logged: debug, info, warn, error"},
+	    DAEMON_LOG_OPTIONS(&c->log),
 	    {0},
 	};
 
@@ -160,17 +159,12 @@ check_cluster(const struct config *c)
 int
 config_read(struct config *c, int argc, char *argv[])
 {
-	enum log_level level;
+	int rc;
 
 	read_options(c, argc, argv);
 	log_node(c->id);
-	if (log_level_parse(c->log_level, &level) == -1) {
-		log_errorx("--log-level must be debug, info, warn or error, "
-			   "not \"%.40s\"",
-		    c->log_level);
-		return EX_USAGE;
-	}
-	log_level_set(level);
+	if ((rc = daemon_log(&c->log)) != 0)
+		return rc;
 	if (check_cluster(c) != 0 || check_address("listen", c->listen) != 0 ||
 	    check_address("admin-listen", c->admin_listen) != 0)
 		return EX_USAGE;

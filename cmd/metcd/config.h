@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/daemon.h"
+
 struct config {
 	uint64_t id;
 	const char *cluster; /* all strings: borrowed from argv or environ */
@@ -31,10 +33,10 @@ struct config {
 	const char *lmdb_map_bytes;
 	const char *leveldb_cache_bytes;
 	const char *leveldb_write_buffer_bytes;
-	const char *log_level;
+	struct daemon_log log;
 };
 
-/* Fill in c from the environment and argv; sets log level and node too.
+/* Fill in c from the environment and argv; sets up the log too.
  * 0, or EX_USAGE after one line; may end the process like daemon_options(). */
 int config_read(struct config *c, int argc, char *argv[]);
 

@@ -181,7 +181,8 @@ make_args(struct args *a, const struct spawn *s, enum child_id id)
 	}
 	add_text(a, "--data-dir", s->config->data_dir);
 	add_text(a, "--run-dir", s->run_dir);
-	add_text(a, "--log-level", s->config->log_level);
+	add_text(a, "--log-level", s->config->log.level);
+	add_text(a, "--log-format", s->config->log.format);
 	a->argv[a->count] = NULL;
 }
 

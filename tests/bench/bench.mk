@@ -14,7 +14,7 @@ BENCH_PROGRAMS := $(patsubst %,$(O)/tests/bench/%,ceiling openloop fill)
 PACKAGES_BENCH := wrk etcd-server golang-go golang-etcd-server-dev \
 	linux-perf $(PACKAGES_BUILD) python3
 
-$(O)/tests/bench/bench_raft: $(SRC_bench-raft:%.c=$(O)/%.o)
+$(O)/tests/bench/bench_raft: $(call objects,$(SRC_bench-raft))
 	@echo "  LD    $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--wrap=mem_alloc -Wl,--wrap=mem_zalloc \
 		-Wl,--wrap=mem_resize -o $@ $^
@@ -24,7 +24,7 @@ $(O)/tests/bench/ceiling: $(O)/tests/bench/ceiling.o
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lmicrohttpd
 
 $(O)/tests/bench/openloop $(O)/tests/bench/fill: \
-$(O)/tests/bench/%: $(O)/tests/bench/%.o $(BENCH_CLIENT:%.c=$(O)/%.o)
+$(O)/tests/bench/%: $(O)/tests/bench/%.o $(call objects,$(BENCH_CLIENT))
 	@echo "  LD    $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^
 

@@ -10,7 +10,8 @@ FUZZ_SECONDS ?= 5
 FUZZ_FLAGS   := -std=c11 -D_GNU_SOURCE -I. -pthread $(WARN) -O1 -g \
                 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 
-FUZZ_COMMON := proto/wire.c base/buf.c base/mem.c base/log.c
+FUZZ_COMMON := proto/wire.c base/buf.c base/mem.c base/log.c \
+	base/log_json.c
 FUZZ_hello  := proto/msg.c $(FUZZ_COMMON)
 FUZZ_msg    := proto/msg.c $(FUZZ_COMMON)
 FUZZ_cmd    := proto/cmd.c $(FUZZ_COMMON)

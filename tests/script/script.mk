@@ -8,7 +8,7 @@ HARNESS := $(wildcard tests/script/harness/*.c)
 SRC_raft-harness := $(HARNESS) $(RAFT) \
 	base/blob.c base/buf.c base/mem.c base/log.c
 
-$(BIN)/raft-harness: $(SRC_raft-harness:%.c=$(O)/%.o)
+$(BIN)/raft-harness: $(call objects,$(SRC_raft-harness))
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^
 

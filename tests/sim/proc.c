@@ -122,7 +122,7 @@ raftd_new(unsigned node)
 	    .election_ms = sim.election_ms,
 	    .cache_bytes = sim.cache_bytes,
 	    .snapshot_count = sim.snapshot_count,
-	    .log_level = "info"};
+	    .log = DAEMON_LOG_DEFAULT};
 	return rd;
 }
 

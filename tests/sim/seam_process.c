@@ -322,6 +322,13 @@ daemon_options(const char *program, const char *about, const struct opt *opts,
 	}
 }
 
+int
+daemon_log(const struct daemon_log *log)
+{
+	(void)log;
+	return 0;
+}
+
 void
 daemon_ready(void)
 {
@@ -432,20 +439,6 @@ void
 log_node(uint64_t node)
 {
 	(void)node;
-}
-
-void
-log_level_set(enum log_level least)
-{
-	(void)least;
-}
-
-int
-log_level_parse(const char *name, enum log_level *level)
-{
-	(void)name;
-	*level = LOG_INFO;
-	return 0;
 }
 
 void

@@ -1,5 +1,5 @@
-/* base/daemon and base/log: options with environment twins, what --help and
- * errors print, the run directory, the shape of a log line.
+/* base/daemon: options with environment twins, what --help and errors print,
+ * the run directory.
  *
  * What may end the process runs in a child with its output caught. */
 #include <setjmp.h>
@@ -9,7 +9,6 @@
 
 #include <cmocka.h>
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +18,6 @@
 #include <unistd.h>
 
 #include "base/daemon.h"
-#include "base/log.h"
 
 #define ARGS_MAX 16
 #define OUTPUT_BYTES 8192u
@@ -335,106 +333,6 @@ random_numbers_are_never_zero_and_differ(void **state)
 	assert_true(a != b);
 }
 
-/* --- log lines --- */
-
-/* The line that one call of log_fn wrote. */
-static const char *
-logged(void (*log_fn)(void))
-{
-	static char text[OUTPUT_BYTES];
-	int kept = dup(STDERR_FILENO);
-	int fds[2];
-
-	assert_int_equal(pipe(fds), 0);
-	assert_int_equal(dup2(fds[1], STDERR_FILENO), STDERR_FILENO);
-	close(fds[1]);
-	log_fn();
-	assert_int_equal(dup2(kept, STDERR_FILENO), STDERR_FILENO);
-	close(kept);
-	read_all(fds[0], text);
-	return text;
-}
-
-static void
-log_a_life_event(void)
-{
-	log_info("became leader term=%d", 3);
-}
-
-static void
-log_a_failure(void)
-{
-	errno = ENOSPC;
-	log_error("cannot write bytes=%d", 5);
-	assert_int_equal(errno, ENOSPC);
-}
-
-static void
-log_a_detail(void)
-{
-	log_debug("message");
-}
-
-static void
-log_something_long_with_line_ends(void)
-{
-	static char text[4000];
-
-	memset(text, '\n', sizeof text - 1);
-	log_warnx("odd path=%s", text);
-}
-
-static void
-a_line_has_time_level_process_and_node(void **state)
-{
-	const char *line;
-
-	(void)state;
-	log_open("raftd", 2);
-	line = logged(log_a_life_event);
-	assert_int_equal(strspn(line, "0123456789-T:.Z"), 24);
-	assert_string_equal(
-	    line + 24, " info  raftd[2] became leader term=3\n");
-	log_node(0);
-	line = logged(log_a_life_event);
-	assert_string_equal(line + 24, " info  raftd became leader term=3\n");
-}
-
-static void
-an_error_names_its_cause(void **state)
-{
-	(void)state;
-	log_open("kvd", 0);
-	assert_string_equal(logged(log_a_failure) + 24,
-	    " error kvd cannot write bytes=5: No space left on device\n");
-}
-
-static void
-lines_below_the_level_are_not_written(void **state)
-{
-	enum log_level level = LOG_ERROR;
-
-	(void)state;
-	log_open("kvd", 0);
-	assert_string_equal(logged(log_a_detail), "");
-	assert_int_equal(log_level_parse("debug", &level), 0);
-	log_level_set(level);
-	assert_string_equal(logged(log_a_detail) + 24, " debug kvd message\n");
-	log_level_set(LOG_INFO);
-	assert_int_equal(log_level_parse("verbose", &level), -1);
-	assert_int_equal(level, LOG_DEBUG);
-}
-
-static void
-an_event_is_one_line_whatever_it_contains(void **state)
-{
-	const char *line = logged(log_something_long_with_line_ends);
-
-	(void)state;
-	assert_true(strlen(line) > 1000);
-	assert_ptr_equal(strchr(line, '\n'), line + strlen(line) - 1);
-}
-
 #define TEST(f) cmocka_unit_test_setup(f, clear_environment)
 
 int
@@ -455,10 +353,6 @@ main(void)
 	    TEST(the_run_directory_is_the_given_one_or_systemds_or_in_the_data),
 	    TEST(readiness_is_told_to_the_notify_socket),
 	    TEST(random_numbers_are_never_zero_and_differ),
-	    TEST(a_line_has_time_level_process_and_node),
-	    TEST(an_error_names_its_cause),
-	    TEST(lines_below_the_level_are_not_written),
-	    TEST(an_event_is_one_line_whatever_it_contains),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -41,6 +41,10 @@ UNIT_base_watchdog := base/watchdog.c base/loop.c base/mono.c base/mem.c \
 UNIT_LIBS_base_watchdog := -lsystemd
 UNIT_base_inherit := base/inherit.c base/log.c
 UNIT_LIBS_base_inherit := -lsystemd
+UNIT_base_log := tests/unit/log_fixture.c base/log.c
+UNIT_LIBS_base_log := -ljansson
+UNIT_base_log_sink := $(UNIT_base_log)
+UNIT_LIBS_base_log_sink := -Wl,--wrap=pwritev2 -Wl,--wrap=open
 UNIT_supervise := cmd/metcd/supervise.c base/log.c
 
 UNIT_http_uri := httpd/uri.c base/buf.c base/mem.c base/log.c
@@ -119,7 +123,7 @@ UNIT_raft_core := $(RAFT_UNIT) tests/script/harness/store.c
 FLIP := tests/lib/flip.c kvd/record.c kvd/engine.c kvd/engine_memory.c \
 	kvd/engine_lmdb.c kvd/engine_leveldb.c proto/wire.c base/blob.c \
 	base/buf.c base/hash.c base/log.c base/mem.c base/mono.c
-$(O)/tests/lib/flip: $(FLIP:%.c=$(O)/%.o)
+$(O)/tests/lib/flip: $(call objects,$(FLIP))
 	@echo "  LD    $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -llmdb -lleveldb -lxxhash
 unit-programs: $(O)/tests/lib/flip

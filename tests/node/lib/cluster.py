@@ -73,6 +73,7 @@ class Node:
         self.process = None
         self.env = {}     # of this node alone, over the cluster's
         self.inside = []  # in front of the command: where it runs
+        self.stderr = None  # in place of the log file
 
     def arguments(self):
         c = self.cluster
@@ -94,7 +95,8 @@ class Node:
             self.process = subprocess.Popen(
                 [*self.inside, *process.DIES_WITH_US, *through,
                  program("metcd"), *self.arguments()],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                stdin=subprocess.DEVNULL, stdout=log,
+                stderr=log if self.stderr is None else self.stderr,
                 env={**os.environ, **self.cluster.env, **self.env})
 
     def is_ready(self):
