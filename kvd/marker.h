@@ -32,8 +32,8 @@ enum err marker_set(const char *dir, bool *discarded);
  * next one who opens it has to find that out again. */
 void marker_condemn(const char *dir);
 /* The same by itself when a page of a mapped file cannot be had (SIGBUS: the
- * file is shorter than it was, or the disk does not read it); then the process
- * ends with EX_IOERR. */
+ * file is shorter than it was, or the disk does not read it); then that signal
+ * ends the process, and any supervisor starts it again. */
 void marker_condemn_on_fault(const char *dir);
 /* Will a marker that is set now be taken for one of this boot?  If not, a store
  * that is to be opened again has to be synced and closed first. */

@@ -169,7 +169,7 @@ def test_a_store_that_cannot_be_read_is_set_aside_and_made_anew(
     """Nobody has to do anything; the old one is there until the new one is
     complete, and the two other processes never end."""
     cluster = make_cluster([engine, "memory", "lmdb"], env=OFTEN)
-    cluster.expected = r"process died process=kvd .*exit=74"
+    cluster.expected = r"process died process=kvd .*(exit=74|signal=7)"
     before = prepare(cluster)
     node = cluster.node(1)
     kv = node.path("kv", engine)
@@ -177,8 +177,9 @@ def test_a_store_that_cannot_be_read_is_set_aside_and_made_anew(
     spoil(kv)
     since = node.mark()
     node.start()
+    # At the start, or when the page is read; by the scrub if by nobody else.
+    node.wait_logged("error kvd.*it is set aside and made anew", since)
     node.wait_ready()
-    assert node.logged("error kvd.*it is set aside and made anew", since)
     cluster.check_same_state()
     assert node.status()["kv"]["keys"] == before[0]["kv"]["keys"]
     node.wait_logged("removed the damaged store", since)
