@@ -5,7 +5,8 @@
 #   make cluster    the same with three nodes on :3379 :3479 :3579
 #   make check      install what is missing, build, run all tests
 #   make lint       clang-format, clang's warnings, cppcheck
-#   make install    PREFIX=/usr/local DESTDIR=
+#   make install    PREFIX=/usr/local UNITDIR=PREFIX/lib/systemd/system DESTDIR=
+#   make deb        a Debian package in build/deb
 #
 # V=1 shows the commands.  CC=clang builds into build/clang, SAN=1 with Address-
 # and UndefinedBehaviorSanitizer into build/gcc-san, TSAN=1 with ThreadSanitizer
@@ -16,6 +17,7 @@ ifeq ($(origin CC),default)
 CC      := gcc
 endif
 PREFIX  ?= /usr/local
+UNITDIR ?= $(PREFIX)/lib/systemd/system
 Q       := $(if $(V),,@)
 DESTDIR ?=
 PYTHON  ?= /usr/bin/python3
@@ -23,7 +25,8 @@ PYTHON  ?= /usr/bin/python3
 WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
            -Wswitch-enum -Wconversion -Wpointer-arith -Wvla -Werror
 CFLAGS  ?= -O2 -g
-ALL_CFLAGS := -std=c11 -D_GNU_SOURCE -I. -fno-common -pthread $(WARN) $(CFLAGS)
+ALL_CFLAGS := -std=c11 -D_GNU_SOURCE -I. -fno-common -pthread $(WARN) \
+              $(CPPFLAGS) $(CFLAGS)
 LDFLAGS ?=
 ALL_LDFLAGS := -pthread $(LDFLAGS)
 
@@ -74,7 +77,7 @@ PACKAGES_BUILD := gcc make libnng-dev libmicrohttpd-dev \
 	libcurl4-openssl-dev libsystemd-dev
 PACKAGES_TEST := libcmocka-dev python3 python3-pytest curl clang libclang-rt-14-dev
 
-.PHONY: all programs run cluster check check-unit check-threads check-node check-tidy lint install clean deps-build deps-test FORCE
+.PHONY: all deb programs run cluster check check-unit check-threads check-node check-tidy lint install clean deps-build deps-test FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -122,6 +125,7 @@ unit-programs: $(UNITS:%=$(O)/tests/unit/%)
 -include tests/bench/bench.mk
 -include tests/sim/sim.mk
 -include tests/node/node.mk
+-include tests/systemd/systemd.mk
 
 # All tests; prints a line "N passed, N failed" at the end.
 check: deps-test
@@ -164,11 +168,57 @@ cluster: deps-build
 	@$(MAKE) --no-print-directory programs
 	exec deploy/local-cluster
 
+# Where things go.  Units and sample files name LIBEXECDIR, so it is put in.
+BINDIR      := $(DESTDIR)$(PREFIX)/bin
+LIBEXECDIR  := $(PREFIX)/libexec/metcd
+SHAREDIR    := $(DESTDIR)$(PREFIX)/share/metcd
+SYSUSERSDIR := $(DESTDIR)$(PREFIX)/lib/sysusers.d
+TMPFILESDIR := $(DESTDIR)$(PREFIX)/lib/tmpfiles.d
+UNITS_SYSTEMD := $(wildcard deploy/systemd/*.service deploy/systemd/*.socket \
+	deploy/systemd/*.target)
+# $(1): file, $(2): its place
+INSTALL_FILLED = sed 's|@LIBEXECDIR@|$(LIBEXECDIR)|g' $(1) >$(2) && chmod 644 $(2)
+
 install: programs
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/metcd
-	install -m 755 $(BIN)/metcd $(BIN)/metcdctl $(DESTDIR)$(PREFIX)/bin
+	install -d $(BINDIR) $(DESTDIR)$(LIBEXECDIR) $(SHAREDIR) \
+		$(DESTDIR)$(UNITDIR) $(SYSUSERSDIR) $(TMPFILESDIR)
+	install -m 755 $(BIN)/metcd $(BIN)/metcdctl $(BINDIR)
 	install -m 755 $(BIN)/raftd $(BIN)/kvd $(BIN)/httpd \
-		$(DESTDIR)$(PREFIX)/libexec/metcd
+		$(DESTDIR)$(LIBEXECDIR)
+	set -e; for u in $(UNITS_SYSTEMD); do \
+		$(call INSTALL_FILLED,$$u,$(DESTDIR)$(UNITDIR)/$${u##*/}); done
+	$(call INSTALL_FILLED,deploy/systemd/example.env,$(SHAREDIR)/example.env)
+	install -m 644 deploy/systemd/metcd.sysusers $(SYSUSERSDIR)/metcd.conf
+	install -m 644 deploy/systemd/metcd.tmpfiles $(TMPFILESDIR)/metcd.conf
+	$(if $(INSTALL_SHARED),install -m 644 $(INSTALL_SHARED) $(SHAREDIR))
+
+# A Debian package, built as anyone would build it from a source package: in a
+# tree with debian/ beside the sources, which are those that git knows.
+PACKAGES_DEB := dpkg-dev debhelper fakeroot git
+DEB_VERSION  = $(shell sed -n 's/^\#define METCD_VERSION "\(.*\)"/\1/p' base/daemon.h)
+DEB_TREE     = build/deb/metcd-$(DEB_VERSION)
+# The package's date is that of the last change, so it builds the same twice.
+DEB_DATE     = $(shell git log -1 --format=%cD 2>/dev/null || date -R)
+deb: deps-build
+	@deploy/need-packages $(PACKAGES_DEB)
+	rm -rf build/deb
+	mkdir -p $(DEB_TREE)
+	{ git ls-files -z 2>/dev/null || find . -path ./build -prune -o \
+		-path ./bin -prune -o -type f -print0; } | \
+		xargs -0 cp -t $(DEB_TREE) --parents
+	cp -r $(DEB_TREE)/deploy/debian $(DEB_TREE)/debian
+	sed -e 's/@VERSION@/$(DEB_VERSION)/; s/@DATE@/$(DEB_DATE)/' \
+		deploy/debian/changelog.in >$(DEB_TREE)/debian/changelog
+	(cat deploy/debian/copyright.in; \
+		sed '1,4d; s/^$$/./; s/^/ /' LICENSE) >$(DEB_TREE)/debian/copyright
+	cd $(DEB_TREE) && env -u MAKEFLAGS -u MAKELEVEL -u CC -u CFLAGS \
+		dpkg-buildpackage -b -uc -us -tc -j$$(nproc) >../build.log 2>&1 || \
+		{ tail -40 ../build.log; exit 1; }
+	rm -rf $(DEB_TREE)
+	@ls build/deb/*.deb
+
+# Alert rules and dashboards.
+INSTALL_SHARED = $(wildcard deploy/prometheus/*.yml deploy/grafana/*.json)
 
 clean:
 	rm -rf build bin

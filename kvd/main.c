@@ -8,8 +8,8 @@
  * Writes: DATA/kv/ENGINE; replies to httpd; its progress and, when asked, its
  *     state to raftd.
  * Trusts: the kernel, processes of its own user (or of --socket-group) that
- *     speak through the run
- *     directory (checked: user id, shape of every message); no network.
+ *     speak through the run directory (checked: user, shape of every message);
+ *     no network.
  * Exit codes: 0 stopped by a signal; 64 wrong call; 69 its socket cannot be
  *     had; 74 storage failed; 75 another kvd has the directory; 77 no rights;
  *     78 the directory is of another cluster or node.

@@ -43,11 +43,15 @@ int
 links_give(const struct links *ls, const char *url)
 {
 	const char *path = url + sizeof SCHEME - 1;
+	struct stat st;
 
 	if (ls->group == LINK_NO_GROUP ||
 	    strncmp(url, SCHEME, sizeof SCHEME - 1) != 0)
 		return 0;
-	if (chown(path, (uid_t)-1, ls->group) == -1 ||
+	/* A unit whose Group= it is need not have, and may not have, chown. */
+	if (stat(path, &st) == -1 ||
+	    (st.st_gid != ls->group &&
+		chown(path, (uid_t)-1, ls->group) == -1) ||
 	    chmod(path, SHARED_MODE) == -1) {
 		log_error("cannot give the socket %s to the group of "
 			  "--socket-group; run as a member of it",
