@@ -45,7 +45,8 @@ struct httpd {
 
 	size_t requests;   /* from the first line to the end of the answer */
 	size_t body_bytes; /* that all requests hold */
-	bool stopping;     /* new requests are refused */
+	bool leaving;      /* every answer ends its connection */
+	bool stopping;     /* and new requests are refused */
 	struct traffic traffic;
 };
 

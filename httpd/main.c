@@ -27,6 +27,7 @@
 
 /* Together below the supervisor's CHILD_STOP_MS (600), after which it kills. */
 #define DRAIN_MS 500u           /* for what is in flight at SIGTERM */
+#define FAREWELL_MS 150u        /* of that, new requests are taken */
 #define FLUSH_MS 80u            /* then, for the answers to leave */
 #define FDS_BESIDE_CLIENTS 320u /* admin port, links, epoll sets... */
 #define RUN_DIR_BYTES 256
@@ -99,7 +100,7 @@ on_signal(void *arg, int signo)
 	struct httpd *h = arg;
 
 	log_info("stopping signal=%d", signo);
-	h->stopping = true;
+	h->leaving = true;
 }
 
 static int
@@ -186,17 +187,23 @@ httpd_turn(struct httpd *h, struct mono limit)
 	return now;
 }
 
-/* No new connections and requests; those in flight have DRAIN_MS to be answered
- * as usual. */
+/* No new connections: they are for our successor, if the socket is the service
+ * manager's.  Who has one open is told by its next answer that it ends; most
+ * ask often enough to hear that.  Then no new requests; those in flight have
+ * what is left of DRAIN_MS to be answered as usual. */
 static void
 httpd_drain(struct httpd *h)
 {
 	struct mono now = mono_now();
 	struct mono limit = mono_add_ms(now, DRAIN_MS);
+	struct mono farewell = mono_add_ms(now, FAREWELL_MS);
 
 	daemon_stopping();
 	server_quiesce(h->data);
 	server_quiesce(h->admin);
+	while (server_connections(h->data) > 0 && !mono_reached(farewell, now))
+		now = httpd_turn(h, farewell);
+	h->stopping = true;
 	while (pending_count(h->pending) > 0 && !mono_reached(limit, now))
 		now = httpd_turn(h, limit);
 	pending_stop(h->pending);
@@ -233,7 +240,7 @@ main(int argc, char *argv[])
 
 	if ((rc = httpd_init(&h, argc, argv)) != EX_OK)
 		return rc;
-	while (!h.stopping)
+	while (!h.leaving)
 		(void)httpd_turn(&h, MONO_NEVER);
 	httpd_drain(&h);
 	httpd_fini(&h);

@@ -72,7 +72,7 @@ request_answer(struct request *rq, unsigned status, struct MHD_Response *resp)
 	assert(rq->state != REQUEST_ANSWERED);
 	if (server_port(rq->server)->tells_node && h->node != 0)
 		response_field_u64(resp, "Metcd-Node", h->node);
-	if (h->stopping)
+	if (h->leaving)
 		response_close(resp);
 	if (MHD_queue_response(rq->mhd, status, resp) != MHD_YES) {
 		log_debug("response not accepted status=%u", status);
@@ -100,7 +100,7 @@ refuse(struct request *rq, enum err code, const char *detail)
 {
 	struct MHD_Response *r = response_problem(code, detail);
 
-	if (!request_httpd(rq)->stopping)
+	if (!request_httpd(rq)->leaving)
 		response_close(r);
 	request_answer(rq, (unsigned)err_http(code), r);
 }

@@ -1,5 +1,6 @@
 """One node: rights, deaths, hangs, restarts under load, stop and start."""
 
+import grp
 import os
 import signal
 import socket
@@ -43,7 +44,8 @@ def test_systemctl_status_says_how_it_is(one):
 @pytest.mark.parametrize("process", units.PROCESSES)
 def test_a_process_has_its_own_user_and_no_privilege(one, process):
     pid = one.pid(process)
-    assert status_field(pid, "Groups") == []
+    assert set(status_field(pid, "Groups")) <= {
+        str(grp.getgrnam("metcd").gr_gid)}
     with open("/etc/passwd") as f:
         uid = [line.split(":")[2] for line in f
                if line.startswith(f"metcd-{process}:")][0]
@@ -176,8 +178,13 @@ def test_httpd_restarts_under_load_and_refuses_no_connection(one):
             units.systemctl("restart", one.unit("httpd"))
             load.wait_for(100)
     assert one.pid("httpd") != before
-    refused = [op for op in load.ops if op.outcome == FAIL]
-    assert not refused, f"{len(refused)} of {len(load.ops)}: {refused[:5]}"
+    ops = load.ops
+    refused = [op for op in ops if op.outcome == FAIL]
+    assert not refused, f"{len(refused)} of {len(ops)}: {refused[:5]}"
+    # A client whose pause happens to be longer than the farewell.
+    broken = [op for op in ops if op.outcome != OK]
+    assert len(broken) <= 5, f"{len(broken)} of {len(ops)}: {broken}"
+    print(f"{len(broken)} of {len(ops)} broken")
 
 
 def test_a_stopped_httpd_is_started_by_the_next_client(one):
