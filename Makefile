@@ -126,6 +126,7 @@ unit-programs: $(UNITS:%=$(O)/tests/unit/%)
 -include tests/sim/sim.mk
 -include tests/node/node.mk
 -include tests/systemd/systemd.mk
+-include deploy/man/man.mk
 
 # All tests; prints a line "N passed, N failed" at the end.
 check: deps-test

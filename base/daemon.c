@@ -166,6 +166,8 @@ print_help(const struct options *all)
 	       "  0   done\n"
 	       "  64  wrong call: unknown option or bad value\n"
 	       "  69  something outside is not there, such as a free port\n"
+	       "  71  the kernel refuses what is needed, such as a "
+	       "descriptor\n"
 	       "  74  storage failed\n"
 	       "  75  busy (a directory in use) or out of memory\n"
 	       "  77  no rights\n"

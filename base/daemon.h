@@ -5,6 +5,7 @@
  *   0  EX_OK           done
  *   64 EX_USAGE        wrong call: unknown option, bad value; do not restart
  *   69 EX_UNAVAILABLE  something outside is not there (a used port); restart
+ *   71 EX_OSERR       the kernel refuses what is needed; restart
  *   74 EX_IOERR        storage failed; restart, the disk says what is true
  *   75 EX_TEMPFAIL     busy or out of memory; restart
  *   77 EX_NOPERM       no rights; do not restart
