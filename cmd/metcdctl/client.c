@@ -5,6 +5,8 @@
 #include <string.h>
 
 #define NOT_FOUND "not_found"
+#define NO_SUCH_MEMBER "no_such_member"
+#define NO_SUCH_PATH "no_such_path"
 
 static bool
 is_success(int status)
@@ -28,7 +30,7 @@ enum ctl_exit
 client_ask(const struct ctl *c, const struct http_request *r, bool is_write,
     struct http_answer *a)
 {
-	const struct mono deadline = mono_add_ms(mono_now(), c->timeout_ms);
+	const struct mono deadline = ctl_deadline(c, CTL_USUAL_MS);
 	char why[HTTP_WHY_BYTES] = "no time left";
 	bool have_answer = false; /* a 503: kept if nobody does better */
 	bool lost = false;        /* a read that was sent */
@@ -77,7 +79,10 @@ exit_of(int status, const char *code)
 	case 414:
 		return CTL_BAD_INPUT;
 	case 404: /* a path that is not there is no key that is not there */
-		return strcmp(code, NOT_FOUND) == 0 ? CTL_NOT_FOUND : CTL_ERROR;
+		return strcmp(code, NOT_FOUND) == 0 ||
+			       strcmp(code, NO_SUCH_MEMBER) == 0
+			   ? CTL_NOT_FOUND
+			   : CTL_ERROR;
 	case 412:
 		return CTL_PRECONDITION;
 	case 504:
@@ -108,7 +113,7 @@ print_problem(const struct http_answer *a, const char *what,
 	ctl_error("%s: %s%s%s (%s%sHTTP %d)%s", what, title,
 	    detail[0] != '\0' ? "; " : "", detail, code,
 	    code[0] != '\0' ? ", " : "", a->status,
-	    a->status == 404 && strcmp(code, NOT_FOUND) != 0
+	    a->status == 404 && strcmp(code, NO_SUCH_PATH) == 0
 		? "; keys are on the ports of --listen, is this another one?"
 		: "");
 }

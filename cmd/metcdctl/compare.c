@@ -1,12 +1,9 @@
 /* Comparing what nodes say of their state; see compare.h. */
 #include "cmd/metcdctl/compare.h"
 
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "proto/limits.h"
+#include "cmd/metcdctl/report.h"
 
 /* What one node says. */
 struct said {
@@ -15,22 +12,6 @@ struct said {
 	bool diverged;
 	bool known; /* its kvd has answered */
 };
-
-static void __attribute__((format(printf, 2, 3)))
-add(struct buf *out, const char *fmt, ...)
-{
-	char *text = NULL;
-	va_list ap;
-	int n;
-
-	va_start(ap, fmt);
-	n = vasprintf(&text, fmt, ap);
-	va_end(ap);
-	if (n > 0)
-		buf_append(out, text, (size_t)n);
-	if (n >= 0)
-		free(text);
-}
 
 static struct said
 said_by(const json_t *status)
@@ -92,13 +73,13 @@ compare_one(const json_t *all, size_t i, struct buf *out)
 	bool well = true;
 
 	if (!s.known) {
-		add(out, "node %" JSON_INTEGER_FORMAT ": its kvd is away\n",
-		    s.node);
+		report_text(out,
+		    "node %" JSON_INTEGER_FORMAT ": its kvd is away\n", s.node);
 		return true;
 	}
 	count_others(all, i, &same, &differ);
 	if (differ > same) {
-		add(out,
+		report_text(out,
 		    "HASH MISMATCH: node %" JSON_INTEGER_FORMAT
 		    " differs from most nodes at applied=%" JSON_INTEGER_FORMAT
 		    " hash=%s\n",
@@ -108,7 +89,7 @@ compare_one(const json_t *all, size_t i, struct buf *out)
 		well = false;
 	}
 	if (s.diverged) {
-		add(out,
+		report_text(out,
 		    "DIVERGED: node %" JSON_INTEGER_FORMAT
 		    " has found its state wrong at index=%" JSON_INTEGER_FORMAT
 		    "; kvd --rebuild (metcdctl rebuild) there makes it anew\n",
@@ -126,15 +107,17 @@ compare_nodes(const json_t *all, struct buf *out)
 	for (size_t i = 0; i < json_array_size(all); i++)
 		well = compare_one(all, i, out) && well;
 	if (!well)
-		add(out, "hashes: NOT EQUAL or not what they should be\n");
+		report_text(
+		    out, "hashes: NOT EQUAL or not what they should be\n");
 	else if (compare_is_possible(all))
-		add(out,
+		report_text(out,
 		    "hashes: equal on %zu nodes at "
 		    "applied=%" JSON_INTEGER_FORMAT "\n",
 		    json_array_size(all),
 		    said_by(json_array_get(all, 0)).applied);
 	else
-		add(out, "hashes: not comparable, the nodes have not applied "
-			 "the same\n");
+		report_text(out,
+		    "hashes: not comparable, the nodes have not applied "
+		    "the same\n");
 	return well;
 }

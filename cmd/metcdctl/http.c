@@ -50,8 +50,9 @@ make_headers(const struct http_request *r)
 
 	if (!r->has_body)
 		return NULL;
-	list =
-	    curl_slist_append(list, "Content-Type: application/octet-stream");
+	list = curl_slist_append(
+	    list, r->is_json ? "Content-Type: application/json"
+			     : "Content-Type: application/octet-stream");
 	return curl_slist_append(list, r->body.len >= EXPECT_BYTES_MIN
 					   ? "Expect: 100-continue"
 					   : "Expect:");

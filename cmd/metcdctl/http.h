@@ -9,6 +9,7 @@ struct http_request {
 	const char *method;
 	const char *target; /* path and query, percent-encoded, from '/' on */
 	bool has_body;
+	bool is_json;      /* the body; else it is any bytes */
 	struct bytes body; /* borrowed during http_ask() */
 };
 

@@ -15,39 +15,7 @@
 #include "base/mem.h"
 #include "cmd/metcdctl/ctl.h"
 #include "cmd/metcdctl/options.h"
-
-#define TIMEOUT_MS 10000u
-
-struct verb {
-	const char *name;
-	const char *operands;
-	size_t min, max;  /* operands */
-	unsigned options; /* OPTION_* that it understands */
-	const char *help;
-	enum ctl_exit (*run)(const struct ctl *c);
-};
-
-#define ASKS (OPTION_ENDPOINTS | OPTION_TIMEOUT)
-
-static const struct verb verbs[] = {
-    {"put", "KEY [VALUE]", 1, 2, ASKS,
-	"store VALUE; without one, or with -, what standard input has",
-	verb_put},
-    {"get", "KEY", 1, 1, ASKS | OPTION_STALE,
-	"write the value of KEY, byte for byte", verb_get},
-    {"del", "KEY", 1, 1, ASKS, "remove KEY, if it is there", verb_del},
-    {"status", "", 0, 0,
-	OPTION_ADMIN | OPTION_OUTPUT | OPTION_TIMEOUT | OPTION_CLUSTER,
-	"say how nodes are", verb_status},
-    {"snapshot", "", 0, 0, OPTION_ADMIN | OPTION_TIMEOUT,
-	"let nodes take a snapshot now", verb_snapshot},
-    {"engine", "NAME", 1, 1, OPTION_DIRS | OPTION_TIMEOUT,
-	"give the node on this machine another storage engine", verb_engine},
-    {"rebuild", "", 0, 0, OPTION_DIRS | OPTION_TIMEOUT,
-	"throw its store away, it is made anew from log and snapshot",
-	verb_rebuild},
-    {0},
-};
+#include "cmd/metcdctl/verbs.h"
 
 /* --- output --- */
 
@@ -75,55 +43,19 @@ ctl_print(const void *data, size_t len)
 	return CTL_OK;
 }
 
-static enum ctl_exit
-print_help(const struct verb *only)
+struct mono
+ctl_deadline(const struct ctl *c, uint64_t usual_ms)
 {
-	unsigned options = 0;
-
-	if (only != NULL)
-		printf("Usage: metcdctl %s%s%s [OPTION]...\n\n%s.\n",
-		    only->name, only->operands[0] != '\0' ? " " : "",
-		    only->operands, only->help);
-	else
-		printf("Usage: metcdctl VERB [OPERAND]... [OPTION]...\n"
-		       "Reads and changes a metcd cluster.\n\nVerbs:\n");
-	for (const struct verb *v = verbs; v->name != NULL; v++) {
-		if (only == NULL)
-			printf(
-			    "  %-8s %-12s %s\n", v->name, v->operands, v->help);
-		if (only == NULL || only == v)
-			options |= v->options;
-	}
-	options_help(options);
-	printf("\nExit codes:\n"
-	       "  0   done\n"
-	       "  1   the cluster answered with an error\n"
-	       "  2   no endpoint could be reached, or none answered a read; "
-	       "nothing was changed\n"
-	       "  3   bad input: option, key or value\n"
-	       "  10  there is no such key\n"
-	       "  11  a precondition does not hold\n"
-	       "  12  a write was sent, but whether it was executed is "
-	       "unknown\n");
-	return ctl_print(NULL, 0);
+	return mono_add_ms(
+	    mono_now(), c->timeout_ms != 0 ? c->timeout_ms : usual_ms);
 }
 
 /* --- the verb --- */
 
-static const struct verb *
-find_verb(const char *name)
-{
-	for (const struct verb *v = verbs; v->name != NULL; v++) {
-		if (strcmp(v->name, name) == 0)
-			return v;
-	}
-	return NULL;
-}
-
 static enum ctl_exit
 check_call(const struct verb *v, const struct options *o)
 {
-	size_t operands = o->word_count - 1;
+	size_t operands = o->word_count - verbs_words(v);
 	unsigned odd = o->given & ~v->options;
 
 	if (odd != 0) {
@@ -145,8 +77,8 @@ run_verb(const struct verb *v, struct ctl *c, const struct options *o)
 	if (rc != CTL_OK)
 		return rc;
 	c->verb = v->name;
-	c->operands = o->words + 1;
-	c->operand_count = o->word_count - 1;
+	c->operands = o->words + verbs_words(v);
+	c->operand_count = o->word_count - verbs_words(v);
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
 		ctl_error("libcurl cannot start");
 		return CTL_ERROR;
@@ -157,10 +89,30 @@ run_verb(const struct verb *v, struct ctl *c, const struct options *o)
 }
 
 static enum ctl_exit
+refuse_words(const struct options *o, const char *group)
+{
+	if (o->word_count == 0)
+		ctl_error("no verb; metcdctl --help lists them");
+	else if (group != NULL && o->word_count == 1)
+		ctl_error("%s is followed by another verb; metcdctl %s --help "
+			  "lists them",
+		    group, group);
+	else if (group != NULL)
+		ctl_error("%s %.40s is not a verb; metcdctl %s --help lists "
+			  "them",
+		    group, o->words[1], group);
+	else
+		ctl_error("%.40s is not a verb; metcdctl --help lists them",
+		    o->words[0]);
+	return CTL_BAD_INPUT;
+}
+
+static enum ctl_exit
 run(struct ctl *c, int argc, char *argv[])
 {
 	struct options o;
-	const struct verb *v = NULL;
+	const struct verb *v;
+	const char *group;
 	enum ctl_exit rc = options_read(&o, c, argc, argv);
 
 	if (rc != CTL_OK)
@@ -169,26 +121,21 @@ run(struct ctl *c, int argc, char *argv[])
 		printf("metcdctl %s\n", METCD_VERSION);
 		return ctl_print(NULL, 0);
 	}
-	if (o.word_count > 0)
-		v = find_verb(o.words[0]);
-	if (o.help && (v != NULL || o.word_count == 0))
-		return print_help(v);
-	if (o.word_count == 0) {
-		ctl_error("no verb; metcdctl --help lists them");
-		return CTL_BAD_INPUT;
-	}
-	if (v == NULL) {
-		ctl_error("%.40s is not a verb; metcdctl --help lists them",
-		    o.words[0]);
-		return CTL_BAD_INPUT;
-	}
+	v = verbs_find(o.words, o.word_count);
+	group = v == NULL && o.word_count > 0 && verbs_is_group(o.words[0])
+		    ? o.words[0]
+		    : NULL;
+	if (o.help && (v != NULL || group != NULL || o.word_count == 0))
+		return verbs_help(v, group);
+	if (v == NULL)
+		return refuse_words(&o, group);
 	return run_verb(v, c, &o);
 }
 
 int
 main(int argc, char *argv[])
 {
-	struct ctl c = {.timeout_ms = TIMEOUT_MS, .data_dir = "./metcd.data"};
+	struct ctl c = {.data_dir = "./metcd.data"};
 	enum ctl_exit rc = run(&c, argc, argv);
 
 	mem_free(c.data.text);

@@ -13,6 +13,7 @@
 #include "cmd/metcdctl/client.h"
 #include "cmd/metcdctl/ctl.h"
 #include "cmd/metcdctl/progress.h"
+#include "cmd/metcdctl/report.h"
 
 #define ANSWER_BYTES_MAX 512u
 #define WAIT_SLICE_MS 100
@@ -21,40 +22,15 @@
 #define ORDER_MS 600000u
 #define RUN_DIR_BYTES 256u
 
-static struct mono
-deadline_of(const struct ctl *c, uint64_t usual_ms)
-{
-	return mono_add_ms(
-	    mono_now(), c->timeout_given ? c->timeout_ms : usual_ms);
-}
-
 /* --- snapshot --- */
 
-static enum ctl_exit
-print_index(const struct http_answer *a, const char *endpoint)
-{
-	json_t *j =
-	    json_loadb((const char *)a->body.data, a->body.len, 0, NULL);
-	json_t *index = json_object_get(j, "index");
-	char text[64];
-	int n;
+static const struct column snapshot_line[] = {{"index", "index"}, {0}};
+static const struct column snapshot_row[] = {
+    {"endpoint", "endpoint"}, {"index", "index"}, {0}};
 
-	if (!json_is_integer(index)) {
-		ctl_error("the answer of %s is not a snapshot's index; is it "
-			  "an admin address?",
-		    endpoint);
-		json_decref(j);
-		return CTL_ERROR;
-	}
-	n = snprintf(text, sizeof text, "index=%" JSON_INTEGER_FORMAT "\n",
-	    json_integer_value(index));
-	json_decref(j);
-	return ctl_print(text, (size_t)n);
-}
-
-/* Each node has its own. */
+/* Each node has its own: append its index to all. */
 static enum ctl_exit
-take_snapshot(const struct ctl *c, const char *endpoint)
+take_snapshot(const struct ctl *c, const char *endpoint, json_t *all)
 {
 	const struct http_request r = {
 	    .method = "POST", .target = "/v1/snapshot", .has_body = true};
@@ -62,15 +38,27 @@ take_snapshot(const struct ctl *c, const char *endpoint)
 	char why[HTTP_WHY_BYTES];
 	enum http_result result;
 	enum ctl_exit rc;
+	json_t *j;
 
 	progress_begin("taking a snapshot");
-	result = http_ask(endpoint, &r, deadline_of(c, SNAPSHOT_MS), &a, why);
+	result = http_ask(endpoint, &r, ctl_deadline(c, SNAPSHOT_MS), &a, why);
 	progress_end();
 	if (result != HTTP_ANSWERED) {
 		ctl_error("no answer from %s: %s", endpoint, why);
 		rc = result == HTTP_LOST ? CTL_UNKNOWN : CTL_CONNECTION;
 	} else if ((rc = client_judge(&a, endpoint)) == CTL_OK) {
-		rc = print_index(&a, endpoint);
+		j = json_loadb((const char *)a.body.data, a.body.len, 0, NULL);
+		if (json_is_integer(json_object_get(j, "index"))) {
+			(void)json_array_append_new(
+			    all, json_pack("{s:s,s:O}", "endpoint", endpoint,
+				     "index", json_object_get(j, "index")));
+		} else {
+			ctl_error("the answer of %s is not a snapshot's index; "
+				  "is it an admin address?",
+			    endpoint);
+			rc = CTL_ERROR;
+		}
+		json_decref(j);
 	}
 	http_answer_free(&a);
 	return rc;
@@ -79,14 +67,20 @@ take_snapshot(const struct ctl *c, const char *endpoint)
 enum ctl_exit
 verb_snapshot(const struct ctl *c)
 {
-	enum ctl_exit rc = CTL_OK;
+	enum ctl_exit rc = CTL_OK, one;
+	json_t *all = json_array();
 
 	for (size_t i = 0; i < c->admin.count; i++) {
-		enum ctl_exit one = take_snapshot(c, c->admin.at[i]);
-
+		one = take_snapshot(c, c->admin.at[i], all);
 		if (one != CTL_OK)
 			rc = one;
 	}
+	if (json_array_size(all) > 0 &&
+	    (one = report_print(c,
+		 c->output == CTL_TABLE ? snapshot_row : snapshot_line, all,
+		 report_whole(all))) != CTL_OK)
+		rc = one;
+	json_decref(all);
 	return rc;
 }
 
@@ -139,19 +133,24 @@ wait_for_answer(int fd, struct mono deadline, char answer[ANSWER_BYTES_MAX])
 	return -1;
 }
 
+/* "ok engine=NAME" or "error TEXT". */
 static enum ctl_exit
-judge(const char *answer)
+judge(const struct ctl *c, const char *answer)
 {
-	char line[ANSWER_BYTES_MAX + 2];
-	int n;
+	static const struct column columns[] = {{"engine", "engine"}, {0}};
+	const char *name = answer + strlen("ok engine=");
+	enum ctl_exit rc;
+	json_t *j;
 
-	if (strncmp(answer, "ok ", 3) != 0) {
+	if (strncmp(answer, "ok engine=", (size_t)(name - answer)) != 0) {
 		ctl_error("%s",
 		    strncmp(answer, "error ", 6) == 0 ? answer + 6 : answer);
 		return CTL_ERROR;
 	}
-	n = snprintf(line, sizeof line, "%s\n", answer + 3);
-	return ctl_print(line, (size_t)n);
+	j = json_pack("{s:s}", "engine", name);
+	rc = report_print_one(c, columns, j);
+	json_decref(j);
+	return rc;
 }
 
 static enum ctl_exit
@@ -165,7 +164,7 @@ give_order(const struct ctl *c, int fd, const char *order, const char *text)
 		return CTL_CONNECTION;
 	}
 	progress_begin(text);
-	rc = wait_for_answer(fd, deadline_of(c, ORDER_MS), answer);
+	rc = wait_for_answer(fd, ctl_deadline(c, ORDER_MS), answer);
 	progress_end();
 	if (rc == -1) {
 		ctl_error("no answer from metcd: %s; see metcdctl status and "
@@ -173,7 +172,7 @@ give_order(const struct ctl *c, int fd, const char *order, const char *text)
 		    strerror(errno));
 		return CTL_UNKNOWN;
 	}
-	return judge(answer);
+	return judge(c, answer);
 }
 
 static enum ctl_exit

@@ -10,16 +10,6 @@
 
 #define TIMEOUT_MS_MAX 3600000u
 
-struct option {
-	unsigned bit;
-	const char *name;
-	const char *twin;  /* environment variable; NULL: none */
-	const char *value; /* placeholder; NULL: takes no value */
-	const char *help;
-	enum ctl_exit (*set)(
-	    struct ctl *c, const char *source, const char *value);
-};
-
 /* --- one value --- */
 
 static enum ctl_exit
@@ -98,26 +88,39 @@ set_timeout(struct ctl *c, const char *source, const char *value)
 		return CTL_BAD_INPUT;
 	}
 	c->timeout_ms = ms;
-	c->timeout_given = true;
 	return CTL_OK;
 }
 
+/* A flag's twin says 1 or 0; on the command line it has no value. */
 static enum ctl_exit
-set_stale(struct ctl *c, const char *source, const char *value)
+set_flag(bool *flag, const char *source, const char *value)
 {
-	(void)source;
-	(void)value;
-	c->stale = true;
+	if (value != NULL && strcmp(value, "1") != 0 &&
+	    strcmp(value, "0") != 0) {
+		ctl_error("%s must be 1 or 0, not \"%.40s\"", source, value);
+		return CTL_BAD_INPUT;
+	}
+	*flag = value == NULL || value[0] == '1';
 	return CTL_OK;
 }
 
+#define SET_FLAG(name)                                                         \
+	static enum ctl_exit set_##name(                                       \
+	    struct ctl *c, const char *source, const char *value)              \
+	{                                                                      \
+		return set_flag(&c->name, source, value);                      \
+	}
+SET_FLAG(stale)
+SET_FLAG(cluster)
+SET_FLAG(automatic)
+SET_FLAG(wait)
+SET_FLAG(force)
+#undef SET_FLAG
+
 static enum ctl_exit
-set_cluster(struct ctl *c, const char *source, const char *value)
+set_id(struct ctl *c, const char *source, const char *value)
 {
-	(void)source;
-	(void)value;
-	c->cluster = true;
-	return CTL_OK;
+	return options_id(source, value, &c->id);
 }
 
 static enum ctl_exit
@@ -136,22 +139,30 @@ set_run_dir(struct ctl *c, const char *source, const char *value)
 	return CTL_OK;
 }
 
-static const struct option table[] = {
+const struct option options_table[] = {
     {OPTION_ENDPOINTS, "--endpoints", "METCDCTL_ENDPOINTS", "HOST:PORT,...",
-	"nodes to ask, tried in turn (127.0.0.1:3379)", set_data},
-    {OPTION_ADMIN, "--admin", "METCDCTL_ADMIN", "HOST:PORT,...",
+	NULL, "nodes to ask, tried in turn (127.0.0.1:3379)", set_data},
+    {OPTION_ADMIN, "--admin", "METCDCTL_ADMIN", "HOST:PORT,...", NULL,
 	"admin addresses of nodes (127.0.0.1:3381)", set_admin},
-    {OPTION_OUTPUT, "-o", "METCDCTL_OUTPUT", "FORMAT",
+    {OPTION_OUTPUT, "-o", "METCDCTL_OUTPUT", "FORMAT", "simple json table",
 	"simple, json or table (simple)", set_output},
-    {OPTION_TIMEOUT, "--timeout-ms", "METCDCTL_TIMEOUT_MS", "MS",
-	"time for the whole command (10000)", set_timeout},
-    {OPTION_STALE, "--stale", NULL, NULL,
+    {OPTION_TIMEOUT, "--timeout-ms", "METCDCTL_TIMEOUT_MS", "MS", NULL,
+	"time for the whole command (10000 for most verbs)", set_timeout},
+    {OPTION_STALE, "--stale", "METCDCTL_STALE", NULL, NULL,
 	"read what the node has, without asking the others", set_stale},
-    {OPTION_CLUSTER, "--cluster", NULL, NULL,
-	"compare the nodes' hashes; exit 1 if one differs", set_cluster},
-    {OPTION_DIRS, "--data-dir", "METCDCTL_DATA_DIR", "DIR",
+    {OPTION_CLUSTER, "--cluster", "METCDCTL_CLUSTER", NULL, NULL,
+	"compare the hashes of the nodes; exit 1 if one differs", set_cluster},
+    {OPTION_ID, "--id", "METCDCTL_ID", "N", NULL,
+	"of the new member (the next free one)", set_id},
+    {OPTION_AUTO, "--auto", "METCDCTL_AUTO", NULL, NULL,
+	"let it vote when it has caught up, without being told", set_automatic},
+    {OPTION_WAIT, "--wait", "METCDCTL_WAIT", NULL, NULL,
+	"come back when it votes; with add, --auto goes with it", set_wait},
+    {OPTION_FORCE, "--force", "METCDCTL_FORCE", NULL, NULL,
+	"though the cluster may be left without a quorum", set_force},
+    {OPTION_DIRS, "--data-dir", "METCDCTL_DATA_DIR", "DIR", NULL,
 	"data of the node on this machine (./metcd.data)", set_data_dir},
-    {OPTION_DIRS, "--run-dir", "METCDCTL_RUN_DIR", "DIR",
+    {OPTION_DIRS, "--run-dir", "METCDCTL_RUN_DIR", "DIR", NULL,
 	"its sockets (DIR/run)", set_run_dir},
     {0},
 };
@@ -161,7 +172,7 @@ static const struct option table[] = {
 const char *
 options_name(unsigned mask)
 {
-	const struct option *o = table;
+	const struct option *o = options_table;
 
 	while (o->name != NULL && (o->bit & mask) == 0)
 		o++;
@@ -172,7 +183,7 @@ void
 options_help(unsigned mask)
 {
 	printf("\nOptions, before or after the verb:\n");
-	for (const struct option *o = table; o->name != NULL; o++) {
+	for (const struct option *o = options_table; o->name != NULL; o++) {
 		int n;
 
 		if ((o->bit & mask) == 0)
@@ -191,7 +202,7 @@ options_help(unsigned mask)
 static enum ctl_exit
 read_environment(struct ctl *c)
 {
-	for (const struct option *o = table; o->name != NULL; o++) {
+	for (const struct option *o = options_table; o->name != NULL; o++) {
 		const char *value = o->twin != NULL ? getenv(o->twin) : NULL;
 		enum ctl_exit rc;
 
@@ -208,7 +219,7 @@ read_environment(struct ctl *c)
 static const struct option *
 find_option(const char *arg, const char **value)
 {
-	for (const struct option *o = table; o->name != NULL; o++) {
+	for (const struct option *o = options_table; o->name != NULL; o++) {
 		size_t len = strlen(o->name);
 
 		if (strncmp(arg, o->name, len) != 0)
@@ -258,6 +269,22 @@ take_option(struct options *o, struct ctl *c, int *i, int argc, char *argv[])
 	}
 	o->given |= found->bit;
 	return found->set(c, found->name, value);
+}
+
+enum ctl_exit
+options_id(const char *source, const char *value, uint64_t *id)
+{
+	size_t digits = strspn(value, "0123456789");
+
+	if (digits < 1 || digits > 18 || value[digits] != '\0' ||
+	    value[0] == '0') {
+		ctl_error("%s must be the id of a member, a number from 1 on, "
+			  "not \"%.40s\"",
+		    source, value);
+		return CTL_BAD_INPUT;
+	}
+	*id = strtoull(value, NULL, 10);
+	return CTL_OK;
 }
 
 enum ctl_exit

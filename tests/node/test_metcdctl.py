@@ -52,7 +52,12 @@ def test_any_key_is_the_same_key_on_the_wire(one, key):
 @pytest.mark.parametrize("args", [
     [], ["fetch", "k"], ["get"], ["get", "a", "b"], ["put"], ["get", ""],
     ["get", "k" * 501], ["get", "k", "--no-such"], ["--endpoints"],
-    ["--endpoints", "x", "get", "k"], ["del"], ["put", "a", "b", "c"]],
+    ["--endpoints", "x", "get", "k"], ["del"], ["put", "a", "b", "c"],
+    ["member"], ["member", "put"], ["member", "add"], ["member", "remove"],
+    ["member", "remove", "x"], ["member", "promote", "0"],
+    ["member", "replace", "1"], ["member", "add", "h:1", "--id", "-1"],
+    ["member", "add", "nowhere"], ["member", "list", "--force"],
+    ["move-leader", "1", "2"], ["completion"], ["list"]],
     ids=lambda a: " ".join(a)[:20])
 def test_a_wrong_call_is_told_in_one_line(one, args):
     r = ctl(one, *args)
@@ -118,6 +123,102 @@ def test_status_shows_each_node_it_is_asked_for(three):
     assert [s["id"] for s in json.loads(r.out)] == [1, 2, 3]
     r = ctl(three.node(2), "-o", "json", "status")
     assert json.loads(r.out)["id"] == 2
+
+
+def test_health_says_of_each_node_whether_it_can_serve(make_cluster):
+    cluster = make_cluster(["memory"] * 3)
+    node = cluster.leader()
+    followers = [n for n in cluster.nodes if n is not node]
+    admins = ",".join(f"127.0.0.1:{n.admin}" for n in [node, *followers])
+    r = ctl(node, "--admin", admins, "health", "-o", "json")
+    assert r.code == OK, r
+    assert [h["healthy"] for h in json.loads(r.out)] == [True] * 3
+    r = ctl(node, "health")
+    assert r.code == OK and b"healthy=yes" in r.out, r
+    stopped = followers[0].kill("kvd", signal.SIGSTOP)
+    followers[1].kill_all()
+    try:
+        r = ctl(node, "--admin", admins, "health", "-o", "json")
+    finally:
+        process.kill(stopped, signal.SIGCONT)
+    assert (r.code, r.err) == (ERROR, ""), r
+    said = json.loads(r.out)
+    assert [h["healthy"] for h in said] == [True, False, False]
+    assert "kvd" in said[1]["reason"] and "connect" in said[2]["reason"]
+    r = ctl(node, "--admin", f"127.0.0.1:{node.client}", "health")
+    assert r.code == ERROR and b"--admin-listen" in r.out, r
+
+
+def test_version_is_that_of_the_program_and_of_each_node(one):
+    own = ctl(one, "--version").out.split()[-1].decode()
+    r = ctl(one, "version", "-o", "json")
+    assert (r.code, r.err) == (OK, ""), r
+    assert json.loads(r.out) == [
+        {"program": "metcdctl", "version": own},
+        {"program": f"127.0.0.1:{one.admin}", "version": own}]
+    r = ctl(one, "--admin", f"127.0.0.1:{free_port()}", "version")
+    assert r.code == UNREACHABLE and len(r.complaints()) == 1, r
+    assert f"program=metcdctl version={own}" in r.out.decode()
+
+
+def test_member_list_has_three_forms(three):
+    three.settled()
+    r = ctl(three.node(1), "member", "list", "-o", "table")
+    assert (r.code, r.err) == (OK, ""), r
+    lines = r.out.decode().splitlines()
+    assert lines[0].split()[:4] == ["ID", "PEER", "ROLE", "LEADER"]
+    at = lines[0].index("ROLE")
+    assert [line[at:at + 5] for line in lines[1:]] == ["voter"] * 3
+    r = ctl(three.node(1), "member", "list", "-o", "json")
+    told = web.request(three.node(1).admin, "GET", "/v1/members").json()
+    assert json.loads(r.out)["members"][1]["peer"] == told["members"][1][
+        "peer"]
+    r = ctl(three.node(2), "member", "list")
+    rows = [dict(w.split("=") for w in line.split())
+            for line in r.out.decode().splitlines()]
+    assert [row["id"] for row in rows] == ["1", "2", "3"]
+    assert [row["id"] for row in rows if row["leader"] == "yes"] == [
+        str(three.leader().id)]
+
+
+def test_every_verb_that_reports_has_json(one):
+    for args in (["status"], ["health"], ["version"], ["member", "list"],
+                 ["snapshot"], ["rebuild", "--data-dir", one.dir]):
+        r = ctl(one, *args, "-o", "json", seconds=30)
+        assert (r.code, r.err) == (OK, ""), (args, r)
+        assert json.loads(r.out), args
+    one.wait_ready()
+
+
+@pytest.mark.parametrize("name,value,args,means", [
+    ("OUTPUT", "json", ["member", "list"], b'"members"'),
+    ("OUTPUT", "table", ["member", "list"], b"ID "),
+    ("STALE", "1", ["get", "twin"], b"v"),
+    ("STALE", "0", ["get", "twin"], b"v"),
+    ("CLUSTER", "1", ["status"], b"hashes:")])
+def test_options_have_environment_twins(one, name, value, args, means):
+    one.put("twin", b"v")
+    env = {**os.environ, "METCDCTL_ENDPOINTS": f"127.0.0.1:{one.client}",
+           "METCDCTL_ADMIN": f"127.0.0.1:{one.admin}",
+           f"METCDCTL_{name}": value}
+    r = Run("metcdctl", *args, env=env)
+    assert r.code == OK and means in r.out, r
+    env[f"METCDCTL_{name}"] = "nonsense"
+    r = Run("metcdctl", *args, env=env)
+    assert r.code == BAD_INPUT and f"METCDCTL_{name}" in r.err, r
+
+
+def test_every_verb_has_a_help_text():
+    text = Run("metcdctl", "--help").out.decode()
+    table = text.split("Verbs:\n")[1].split("\n\n")[0]
+    verbs = [line[2:16].split() for line in table.splitlines()]
+    assert len(verbs) == 17
+    for verb in verbs:
+        r = Run("metcdctl", *verb, "--help")
+        assert r.code == OK and r.out.decode().startswith(
+            f"Usage: metcdctl {' '.join(verb)}"), r
+    r = Run("metcdctl", "member", "--help")
+    assert r.code == OK and r.out.count(b"  member ") == 6, r
 
 
 def test_errors_of_the_cluster_have_their_codes(make_cluster):
