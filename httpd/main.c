@@ -208,6 +208,7 @@ httpd_drain(struct httpd *h)
 		now = httpd_turn(h, limit);
 	pending_stop(h->pending);
 	control_stop(h->control);
+	scrapes_stop(h->scrapes);
 	status_stop(h->status);
 	limit = mono_add_ms(now, FLUSH_MS);
 	while (h->requests > 0 && !mono_reached(limit, now))

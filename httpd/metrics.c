@@ -149,6 +149,13 @@ scrapes_run(struct scrapes *sc, struct mono now)
 		answer(sc, a);
 }
 
+void
+scrapes_stop(struct scrapes *sc)
+{
+	while (sc->waiting.first != NULL)
+		answer(sc, sc->waiting.first);
+}
+
 struct mono
 scrapes_next(const struct scrapes *sc)
 {

@@ -37,6 +37,7 @@ void scrapes_forget(struct scrapes *sc, struct asker *a);
 /* Answer those for whom all is here or whose time is up; once per turn, after
  * links_take(). */
 void scrapes_run(struct scrapes *sc, struct mono now);
+void scrapes_stop(struct scrapes *sc); /* answer everybody at once */
 struct mono scrapes_next(const struct scrapes *sc);
 
 /* METRICS of raftd or kvd. */

@@ -17,8 +17,12 @@ send_token(struct link *out, enum msg_type type, uint64_t token)
 void
 echo_ask(struct echo *e, struct link *out)
 {
+	struct mono now = mono_now();
+
+	if (e->awaited && mono_ms_since(e->sent_at, now) < ECHO_PATIENCE_MS)
+		return;
 	e->token++; /* an answer to an older one is too late */
-	e->sent_at = mono_now();
+	e->sent_at = now;
 	e->awaited = send_token(out, MSG_PING, e->token);
 }
 

@@ -9,7 +9,8 @@
 #include "base/mono.h"
 #include "proto/link.h"
 
-#define ECHO_MS 1000u /* between two */
+#define ECHO_MS 1000u          /* between two */
+#define ECHO_PATIENCE_MS 5000u /* with an answer that does not come */
 
 /* Of one other node; zeroed at first. */
 struct echo {
@@ -19,7 +20,7 @@ struct echo {
 	struct histogram round_trips;
 };
 
-/* Send a PING; one that is still unanswered is given up. */
+/* Send a PING, unless the last one's answer is still awaited. */
 void echo_ask(struct echo *e, struct link *out);
 /* PING: answer it on our stream to the one who asked. */
 enum err echo_answer(struct link *out, struct wire *w);

@@ -103,6 +103,28 @@ an_answer_is_a_round_trip(void **state)
 	assert_true(echo.round_trips.sum_ns <= mono_now().ns - before.ns);
 }
 
+/* As if the last question had been asked long ago. */
+static void
+give_up(void)
+{
+	struct mono now = mono_now();
+
+	echo.sent_at.ns = now.ns - ECHO_PATIENCE_MS * UINT64_C(1000000);
+}
+
+/* A way that takes longer than the pause between two is measured as well. */
+static void
+a_slow_answer_is_waited_for(void **state)
+{
+	(void)state;
+	echo_ask(&echo, &out);
+	echo.sent_at.ns -= ECHO_MS * UINT64_C(1000000);
+	echo_ask(&echo, &out);
+	assert_int_equal(out.sent, 1);
+	assert_int_equal(pong(out.token), ERR_OK);
+	assert_true(echo.round_trips.sum_ns >= ECHO_MS * UINT64_C(1000000));
+}
+
 static void
 only_the_first_answer_to_the_last_question_counts(void **state)
 {
@@ -113,7 +135,9 @@ only_the_first_answer_to_the_last_question_counts(void **state)
 	assert_int_equal(pong(1), ERR_OK);
 	echo_ask(&echo, &out);
 	old = out.token;
+	give_up();
 	echo_ask(&echo, &out);
+	assert_int_not_equal(old, out.token);
 	assert_int_equal(pong(old), ERR_OK);
 	assert_int_equal(pong(out.token + 1), ERR_OK);
 	assert_int_equal(measured(), 0);
@@ -166,6 +190,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    ECHO_TEST(an_answer_is_a_round_trip),
+	    ECHO_TEST(a_slow_answer_is_waited_for),
 	    ECHO_TEST(only_the_first_answer_to_the_last_question_counts),
 	    ECHO_TEST(what_could_not_be_sent_is_not_awaited),
 	    ECHO_TEST(a_question_is_answered_with_its_token),

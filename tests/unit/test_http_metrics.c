@@ -268,6 +268,20 @@ whose_client_left_is_forgotten(void **state)
 	scrapes_forget(sc, &two);
 }
 
+/* libmicrohttpd cannot end while requests are suspended. */
+static void
+everybody_is_answered_at_the_end(void **state)
+{
+	(void)state;
+	scrapes_add(sc, &one, start);
+	scrapes_add(sc, &two, start);
+	say(MSG_KVD, kvd.token, "from_kvd 1\n");
+	scrapes_stop(sc);
+	assert_int_equal(answers, 2);
+	assert_true(has(RAFTD_DOWN));
+	assert_true(has("from_kvd 1\n"));
+}
+
 static void
 answers_nobody_asked_for_are_not_kept(void **state)
 {
@@ -375,6 +389,7 @@ main(void)
 	    SCRAPE(what_the_dead_said_is_left_out),
 	    SCRAPE(a_full_link_is_not_asked),
 	    SCRAPE(whose_client_left_is_forgotten),
+	    SCRAPE(everybody_is_answered_at_the_end),
 	    SCRAPE(answers_nobody_asked_for_are_not_kept),
 	    SCRAPE(requests_are_counted_by_port_method_and_status),
 	    SCRAPE(what_is_unknown_has_one_place),
