@@ -75,7 +75,8 @@ LIB_metcdctl := -lxxhash -lsystemd -lcurl -ljansson
 PACKAGES_BUILD := gcc make libnng-dev libmicrohttpd-dev \
 	liblmdb-dev libleveldb-dev libjansson-dev libxxhash-dev \
 	libcurl4-openssl-dev libsystemd-dev
-PACKAGES_TEST := libcmocka-dev python3 python3-pytest curl clang libclang-rt-14-dev
+PACKAGES_TEST := libcmocka-dev python3 python3-pytest curl clang libclang-rt-14-dev \
+	prometheus
 
 .PHONY: all deb programs run cluster check check-unit check-threads check-node check-tidy lint install clean deps-build deps-test FORCE
 .DELETE_ON_ERROR:
