@@ -174,7 +174,7 @@ adopt_run(struct adopt *a, const struct store *s, uint64_t durable)
 	if (a->count == 0 || !a->confirmed)
 		return;
 	for (size_t i = 0; i < a->count;) {
-		if (s->written < a->old[i].applied ||
+		if (s->flushed.applied < a->old[i].applied ||
 		    (s->ops->durable && durable < a->old[i].applied)) {
 			i++;
 			continue;

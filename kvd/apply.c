@@ -14,7 +14,7 @@
 
 #define ENTRY_NORMAL 0 /* enum raft_entry_type: others are Raft's own */
 
-/* A batch that was applied and whose reply is due once it is written; count
+/* A batch that was applied and whose reply is due in this turn; count
  * struct result_item follow. */
 struct reply_due {
 	uint64_t epoch; /* of the httpd that proposed it */
@@ -37,7 +37,7 @@ kvd_fail(struct kvd *k, enum err why)
 struct found {
 	bool exists;
 	struct key_record was; /* zeroes if it does not exist */
-	struct hash128 hash;   /* its part in the state hash */
+	struct hash128 hash;   /* its part in the state hash, or zero */
 };
 
 /* was.value is borrowed until the next call on the store. */
@@ -45,7 +45,7 @@ static enum err
 find_key(
     struct kvd *k, struct bytes key, struct bytes name, struct found *found)
 {
-	struct bytes record;
+	struct store_found record;
 	struct wire w;
 	enum err rc = store_get(&k->store, name, &record);
 
@@ -54,14 +54,16 @@ find_key(
 		return ERR_OK;
 	if (rc != ERR_OK)
 		return rc;
-	wire_decode(&w, record);
+	wire_decode(&w, record.record);
 	if (key_record_wire(&w, &found->was) != ERR_OK) {
 		log_errorx("store is damaged dir=%s record=key bytes=%zu",
-		    k->store.dir, record.len);
+		    k->store.dir, record.record.len);
 		return ERR_CORRUPT;
 	}
 	found->exists = true;
-	found->hash = key_record_hash(key, record, &k->hash_scratch);
+	found->hash = record.hashed ? record.hash
+				    : key_record_hash(
+					  key, record.record, &k->hash_scratch);
 	return ERR_OK;
 }
 
@@ -80,12 +82,6 @@ condition_holds(const struct cmd *cmd, const struct found *found)
 		return found->exists;
 	}
 	return false; /* cmd_wire lets no other number through */
-}
-
-static struct hash128
-hash_of(const struct found *found)
-{
-	return found->exists ? found->hash : (struct hash128){0, 0};
 }
 
 /* Take the key's old record out of the counters. */
@@ -125,8 +121,8 @@ apply_put(struct kvd *k, const struct cmd *cmd, struct bytes name,
 	hash =
 	    key_record_hash(cmd->key, buf_bytes(&k->scratch), &k->hash_scratch);
 	s->hash = hash128_add(s->hash, hash);
-	check_changed(k->check, name, hash_of(found), hash);
-	store_put(&k->store, name, buf_bytes(&k->scratch));
+	store_put_key(
+	    &k->store, name, buf_bytes(&k->scratch), found->hash, hash);
 	result->code = found->exists ? ERR_REPLACED : ERR_CREATED;
 	result->revision = revision;
 }
@@ -141,9 +137,7 @@ apply_delete(struct kvd *k, const struct cmd *cmd, struct bytes name,
 	if (found->exists) {
 		s->revision++;
 		uncount_key(s, cmd->key, found);
-		check_changed(
-		    k->check, name, found->hash, (struct hash128){0, 0});
-		store_remove(&k->store, name);
+		store_remove_key(&k->store, name, found->hash);
 		result->code = ERR_DELETED;
 	}
 	result->revision = s->revision;
@@ -209,7 +203,7 @@ batch_is_valid(struct bytes data)
 	return wire_end(&w) == ERR_OK;
 }
 
-/* Results of this node's current httpd are sent when they are written. */
+/* Results of this node's current httpd are sent at the end of the turn. */
 static void
 reply_is_due(struct kvd *k, const struct cmd_batch *batch, uint64_t revision,
     const struct result_item *items, uint32_t count)
@@ -293,6 +287,15 @@ apply_entry(struct kvd *k, const struct msg_commit_item *entry)
 
 /* --- the turn --- */
 
+/* In this mode or another, what a turn gathers is bounded. */
+static bool
+run_is_long(const struct kvd *k)
+{
+	return k->replies.len > KVD_QUESTION_BYTES_SOFT ||
+	       (k->flusher == NULL &&
+		   k->store.active.bytes > KVD_STAGED_BYTES_SOFT);
+}
+
 enum err
 kvd_take_commit(struct kvd *k, struct wire *body)
 {
@@ -317,7 +320,7 @@ kvd_take_commit(struct kvd *k, struct wire *body)
 			kvd_fail(k, rc);
 			return ERR_IO;
 		}
-		if (k->store.staged.bytes > KVD_STAGED_BYTES_SOFT) {
+		if (run_is_long(k)) {
 			kvd_apply(k);
 			kvd_reply(k);
 		}
@@ -330,19 +333,12 @@ kvd_take_commit(struct kvd *k, struct wire *body)
 void
 kvd_apply(struct kvd *k)
 {
-	struct mono began;
-	enum err rc;
-
-	/* FLOW 6: a run of commits -> one engine transaction: keys, sessions,
-	 * revision, hash and the index applied are all there or none is. */
-	if (k->exit_code != 0 || !store_is_dirty(&k->store))
-		return;
-	began = mono_now();
-	sessions_stage(k->sessions);
-	if ((rc = store_write(&k->store)) != ERR_OK)
-		kvd_fail(k, rc); /* an entry is never skipped */
-	histogram_add_since(
-	    &k->figures.applies, HISTOGRAM_NET_NS, began, mono_now());
+	/* FLOW 6: a run of commits, applied to the table that all look into
+	 * first.  It gets into the engine with this turn or a later one, as
+	 * one transaction of its runs: keys, sessions, revision, hash and the
+	 * index applied are all there or none is. */
+	if (k->exit_code == 0)
+		writeback_collect(k);
 }
 
 void
@@ -352,7 +348,7 @@ kvd_send_results(struct kvd *k, uint64_t seq, uint64_t revision,
 	struct msg_reply reply = {.to = MSG_REPLY_PROPOSE,
 	    .seq = seq,
 	    .revision = revision,
-	    .applied = k->store.written,
+	    .applied = k->store.state.applied,
 	    .count = count};
 	struct wire *w = link_begin(k->httpd, MSG_REPLY);
 
@@ -374,10 +370,10 @@ kvd_reply(struct kvd *k)
 	struct result_item items[BATCH_COMMANDS_MAX];
 	struct reply_due due;
 
-	/* FLOW 7: what is written -> REPLY to the httpd of this epoch. */
+	/* FLOW 7: what is applied -> REPLY to the httpd of this epoch. */
 	if (k->exit_code != 0)
 		return;
-	assert(!store_is_dirty(&k->store));
+	assert(k->flusher != NULL || !store_is_dirty(&k->store));
 	for (size_t at = 0; at < k->replies.len;) {
 		memcpy(&due, k->replies.data + at, sizeof due);
 		at += sizeof due;

@@ -8,8 +8,8 @@
  * Within a node: the state hash is carried along from change to change, so it
  * does not see what happens to a record below the engine.  So from time to time
  * all keys are read and hashed anew, a slice per turn (the scrub).  No view is
- * frozen for it: a key that changes behind the cursor is corrected for in the
- * sum, one before it is met later.
+ * frozen for it: a key that is written behind the cursor is corrected for in
+ * the sum, one before it is met later.
  *
  * Nothing of this changes the state: it is logged and shown in the status. */
 #ifndef KVD_CHECK_H
@@ -43,10 +43,10 @@ void check_compare(
 
 /* --- the scrub --- */
 
-/* A key's record changes: what its part of the hash was and is (zero: none). */
-void check_changed(
-    struct check *c, struct bytes name, struct hash128 was, struct hash128 is);
-/* Hash a slice, if it is time.  Nothing may be staged. */
+/* The engine has what is frozen, which is about to be settled. */
+void check_written(struct check *c, const struct store *s);
+/* Hash a slice, if it is time.  Nothing may be frozen: what is hashed is what
+ * the engine has. */
 void check_run(struct check *c, struct store *s, struct mono now);
 struct mono check_next(const struct check *c); /* MONO_NEVER */
 

@@ -48,7 +48,7 @@ damage_run(struct damage *d, const struct store *s, uint64_t durable)
 {
 	const struct engine_ops *ops;
 
-	if (!d->aside || !d->met || s->written < d->target ||
+	if (!d->aside || !d->met || s->flushed.applied < d->target ||
 	    (s->ops->durable && durable < d->target))
 		return;
 	d->aside = false;
@@ -57,5 +57,5 @@ damage_run(struct damage *d, const struct store *s, uint64_t durable)
 		    dirs_remove_damaged(d->kv_dir, ops->name) == ERR_OK)
 			log_info("removed the damaged store, there is a new "
 				 "one engine=%s applied=%" PRIu64,
-			    ops->name, s->written);
+			    ops->name, s->flushed.applied);
 }

@@ -6,10 +6,12 @@
  * same batch as the data (record.h), so both are there or neither is.
  *
  * Called from kvd's loop thread, except sync, which is called from one helper
- * thread, possibly while the loop thread is in another call.  Every call
- * returns OK or an enum err, and has logged why; on error the store is
- * unchanged, and kvd ends with EX_IOERR: an engine error never skips an
- * entry. */
+ * thread, and the write of a concurrent engine, which may be called from
+ * another one: both possibly while the loop thread is in get, scan, scan_next
+ * or release.  No two writes at a time, and the one that closes has waited for
+ * both.  Every call returns OK or an enum err, and has logged why; on error the
+ * store is unchanged, and kvd ends with EX_IOERR: an engine error never skips
+ * an entry. */
 #ifndef KVD_ENGINE_H
 #define KVD_ENGINE_H
 
@@ -36,20 +38,25 @@ struct engine_write {
 struct engine_ops {
 	const char *name; /* as given to --engine */
 	bool durable;     /* false: what it holds ends with the process */
+	bool concurrent;  /* others may read while one thread writes */
 
 	/* Open or create the store in dir (exists, locked by the caller).
 	 * What SIGKILL left is whole.  After a power cut it may not be: the
 	 * caller keeps such a directory from being opened (marker.h). */
 	enum err (*open)(struct engine **ep, const char *dir);
-	/* Write all n in one atomic, not yet durable, step; visible at once. */
+	/* Write all n in one atomic, not yet durable, step; visible to every
+	 * get and scan that begins after it. */
 	enum err (*write)(
 	    struct engine *e, const struct engine_write *writes, size_t n);
 	/* Make all writes durable that were complete when it was called. */
 	enum err (*sync)(struct engine *e);
-	/* *record is borrowed until the next call on e (but sync).
-	 * ERR_NOT_FOUND. */
+	/* *record is borrowed until the next get, scan or release, and if the
+	 * loop thread writes until that.  ERR_NOT_FOUND. */
 	enum err (*get)(
 	    struct engine *e, struct bytes name, struct bytes *record);
+	/* What get lent is given back, so that it keeps nothing in the store
+	 * that later writes could use.  NULL: it never does. */
+	void (*release)(struct engine *e);
 	/* A frozen view of the names that start with prefix (all, if it is
 	 * empty), in order of memcmp, from the first one not before `from`;
 	 * writes go on meanwhile.  next gives ERR_NOT_FOUND at the end; what it

@@ -323,6 +323,7 @@ leveldb_engine_scan_close(struct engine_iter *i)
 const struct engine_ops engine_leveldb = {
     .name = "leveldb",
     .durable = true,
+    .concurrent = true,
     .open = leveldb_engine_open,
     .write = leveldb_engine_write,
     .sync = leveldb_engine_sync,

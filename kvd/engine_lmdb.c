@@ -8,13 +8,15 @@
  *
  * MDB_WRITEMAP is not used: SIGBUS on a full disk, and a stray pointer of ours
  * could damage the file.  The map is huge and sparse; it costs addresses only.
- * LMDB is called from the loop thread, but for mdb_env_sync, which is allowed
- * beside a writer. */
+ * Readers see the last commit before they began, and neither wait for the
+ * writer nor stop it; with MDB_NOTLS a reader is of no thread.  mdb_env_sync is
+ * allowed beside a writer. */
 #include "kvd/engine.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <lmdb.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -29,10 +31,13 @@
 struct engine {
 	MDB_env *env;
 	MDB_dbi dbi;
-	/* For get: reset while a write runs, so that it pins no old pages. */
+	/* For get.  While it is renewed it pins the pages that a write gives
+	 * up: see release. */
 	MDB_txn *reader;
-	bool reading;             /* reader is renewed */
-	struct mono reader_check; /* the next one; of the syncing thread */
+	bool reading;                  /* reader is renewed, */
+	uint_fast64_t reading_commits; /* when there were so many */
+	atomic_uint_fast64_t commits;  /* by the writing thread */
+	struct mono reader_check;      /* the next one; of the syncing thread */
 };
 
 struct engine_iter {
@@ -179,34 +184,39 @@ lmdb_open(struct engine **ep, const char *dir)
 
 /* The last name of the store, copied; len 0: there is none. */
 static int
-find_last(struct engine *e, MDB_txn *txn, uint8_t *last, size_t *len)
+find_last(MDB_cursor *cursor, uint8_t *last, size_t *len)
 {
-	MDB_cursor *cursor;
 	MDB_val key, val;
-	int rc = mdb_cursor_open(txn, e->dbi, &cursor);
+	int rc = mdb_cursor_get(cursor, &key, &val, MDB_LAST);
 
-	if (rc != 0)
-		return rc;
 	*len = 0;
-	rc = mdb_cursor_get(cursor, &key, &val, MDB_LAST);
 	if (rc == 0) {
 		assert(key.mv_size <= ENGINE_NAME_BYTES_MAX);
 		memcpy(last, key.mv_data, key.mv_size);
 		*len = key.mv_size;
 	}
-	mdb_cursor_close(cursor);
 	return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
-/* What comes in order, as a whole state does, is appended: full pages instead
- * of half full ones, and without looking for the place. */
 static int
-put_all(
-    struct engine *e, MDB_txn *txn, const struct engine_write *writes, size_t n)
+remove_one(MDB_cursor *cursor, MDB_val key)
+{
+	int rc = mdb_cursor_get(cursor, &key, NULL, MDB_SET);
+
+	if (rc == MDB_NOTFOUND)
+		return 0;
+	return rc == 0 ? mdb_cursor_del(cursor, 0) : rc;
+}
+
+/* One cursor for all: names that come in order are mostly found on the page
+ * where it stands.  What comes in order behind all others, as a whole state
+ * does, is appended: full pages instead of half full ones. */
+static int
+put_all(MDB_cursor *cursor, const struct engine_write *writes, size_t n)
 {
 	uint8_t last[ENGINE_NAME_BYTES_MAX];
 	size_t last_len;
-	int rc = find_last(e, txn, last, &last_len);
+	int rc = find_last(cursor, last, &last_len);
 
 	for (size_t i = 0; i < n && rc == 0; i++) {
 		const struct bytes name = writes[i].name;
@@ -217,17 +227,30 @@ put_all(
 		assert(name.len > 0);
 		assert(name.len <= ENGINE_NAME_BYTES_MAX);
 		if (writes[i].remove) {
-			rc = mdb_del(txn, e->dbi, &key, NULL);
-			if (rc == MDB_NOTFOUND)
-				rc = 0;
+			rc = remove_one(cursor, key);
 			continue;
 		}
-		rc = mdb_put(txn, e->dbi, &key, &val, append ? MDB_APPEND : 0);
+		rc =
+		    mdb_cursor_put(cursor, &key, &val, append ? MDB_APPEND : 0);
 		if (append) {
 			memcpy(last, name.data, name.len);
 			last_len = name.len;
 		}
 	}
+	return rc;
+}
+
+static int
+write_all(
+    struct engine *e, MDB_txn *txn, const struct engine_write *writes, size_t n)
+{
+	MDB_cursor *cursor;
+	int rc = mdb_cursor_open(txn, e->dbi, &cursor);
+
+	if (rc != 0)
+		return rc;
+	rc = put_all(cursor, writes, n);
+	mdb_cursor_close(cursor); /* before the transaction ends */
 	return rc;
 }
 
@@ -237,17 +260,15 @@ lmdb_write(struct engine *e, const struct engine_write *writes, size_t n)
 	MDB_txn *txn;
 	int rc;
 
-	if (e->reading)
-		mdb_txn_reset(e->reader);
-	e->reading = false;
 	if ((rc = mdb_txn_begin(e->env, NULL, 0, &txn)) != 0)
 		return fail("txn_begin", rc);
-	if ((rc = put_all(e, txn, writes, n)) != 0) {
+	if ((rc = write_all(e, txn, writes, n)) != 0) {
 		mdb_txn_abort(txn);
 		return fail("put", rc);
 	}
 	if ((rc = mdb_txn_commit(txn)) != 0)
 		return fail("txn_commit", rc);
+	atomic_fetch_add(&e->commits, 1);
 	return ERR_OK;
 }
 
@@ -265,16 +286,40 @@ lmdb_sync(struct engine *e)
 	return rc == 0 ? ERR_OK : fail("env_sync", rc);
 }
 
+static void
+lmdb_release(struct engine *e)
+{
+	if (e->reading)
+		mdb_txn_reset(e->reader);
+	e->reading = false;
+}
+
+/* It sees every write that is complete. */
+static int
+renew_reader(struct engine *e)
+{
+	const uint_fast64_t commits = atomic_load(&e->commits);
+	int rc;
+
+	if (e->reading && e->reading_commits == commits)
+		return 0;
+	lmdb_release(e);
+	if ((rc = mdb_txn_renew(e->reader)) != 0)
+		return rc;
+	e->reading = true;
+	e->reading_commits = commits;
+	return 0;
+}
+
 static enum err
 lmdb_get(struct engine *e, struct bytes name, struct bytes *record)
 {
 	MDB_val key = val_of(name);
 	MDB_val val;
-	int rc = 0;
+	int rc;
 
-	if (!e->reading && (rc = mdb_txn_renew(e->reader)) != 0)
+	if ((rc = renew_reader(e)) != 0)
 		return fail("txn_renew", rc);
-	e->reading = true;
 	rc = mdb_get(e->reader, e->dbi, &key, &val);
 	if (rc == MDB_NOTFOUND)
 		return ERR_NOT_FOUND;
@@ -351,10 +396,12 @@ lmdb_scan_next(struct engine_iter *i, struct bytes *name, struct bytes *record)
 const struct engine_ops engine_lmdb = {
     .name = "lmdb",
     .durable = true,
+    .concurrent = true,
     .open = lmdb_open,
     .write = lmdb_write,
     .sync = lmdb_sync,
     .get = lmdb_get,
+    .release = lmdb_release,
     .scan = lmdb_scan,
     .scan_next = lmdb_scan_next,
     .scan_close = lmdb_scan_close,

@@ -1,9 +1,10 @@
 /* kvd, the replicated state machine: what its files share.
  *
- * Commits are staged while they arrive (their bytes are borrowed from the
- * message); what asks about the state waits in `questions` until all that came
- * before it in this turn is written.  So a turn is: take, apply, reply, answer,
- * progress (main.c). */
+ * Commits are applied while they arrive (their bytes are borrowed from the
+ * message) to the table of the store; the engine is written later, or at the
+ * end of the turn (writeback.h).  What asks about the state waits in
+ * `questions` until all that came before it in this turn is applied.  So a turn
+ * is: take, apply, reply, answer, progress (main.c). */
 #ifndef KVD_KVD_H
 #define KVD_KVD_H
 
@@ -19,13 +20,15 @@
 #include "kvd/session.h"
 #include "kvd/snapshot.h"
 #include "kvd/store.h"
+#include "kvd/writeback.h"
 #include "proto/link.h"
 #include "proto/msg.h"
 
+struct flusher;
 struct syncer;
 
 /* A turn's run is written in between when it has grown beyond this, so that
- * what is staged stays bounded; the same for questions. */
+ * what is staged stays bounded; the same for replies and questions. */
 #define KVD_STAGED_BYTES_SOFT ((size_t)4 << 20)
 #define KVD_QUESTION_BYTES_SOFT ((size_t)1 << 20)
 
@@ -41,8 +44,12 @@ struct kvd {
 	const char *kv_dir; /* DATA/kv; locked */
 	struct store store;
 	struct sessions *sessions;
-	struct loop *loop;     /* NULL in tests: nothing is synced */
-	struct syncer *syncer; /* of store; or NULL */
+	struct loop *loop;       /* NULL in tests: nothing is synced */
+	struct syncer *syncer;   /* of store; or NULL */
+	struct flusher *flusher; /* NULL: each turn is written */
+	uint64_t write_back_bytes;
+	struct mono flush_at; /* MONO_NEVER: nothing is staged */
+	struct mono flush_began;
 	struct check *check;
 
 	struct link *raftd;   /* dialed; up or not */
@@ -79,14 +86,14 @@ void kvd_fail(struct kvd *k, enum err why);
 /* Stage the entries of a COMMIT.  ERR_MALFORMED: not the entries after the
  * last ones; after ERR_IO kvd has failed. */
 enum err kvd_take_commit(struct kvd *k, struct wire *body);
-void kvd_apply(struct kvd *k); /* write what is staged */
-void kvd_reply(struct kvd *k); /* results of what is written, to our httpd */
+void kvd_apply(struct kvd *k); /* what is taken counts from now on */
+void kvd_reply(struct kvd *k); /* results of what is applied, to our httpd */
 
 /* --- read.c --- */
 /* Keep a READ (of either kind), ASK, STATUS_ASK or METRICS_ASK until
  * kvd_answer(). */
 enum err kvd_take_question(struct kvd *k, uint8_t type, struct wire *body);
-void kvd_answer(struct kvd *k); /* nothing may be staged */
+void kvd_answer(struct kvd *k); /* after kvd_apply() */
 
 /* --- metrics.c --- */
 void kvd_answer_metrics(struct kvd *k, struct wire *body);

@@ -254,7 +254,7 @@ load_swap(struct load **lp, struct store *s)
 	enum err rc = ERR_OK;
 
 	*lp = NULL;
-	assert(l->store.written == l->head.index);
+	assert(l->store.flushed.applied == l->head.index);
 	if (s->ops->durable) {
 		rc = swap_durable(l, s);
 	} else {

@@ -4,7 +4,6 @@
 
 #include "base/log.h"
 #include "kvd/kvd.h"
-#include "kvd/sync.h"
 
 /* After a state that was damaged: time for raftd to find another one, and for
  * people to read the log line. */
@@ -87,7 +86,7 @@ answer_open_proposals(struct kvd *k)
 	}
 }
 
-/* What was taken before is written and answered; then nothing may refer to the
+/* What was taken before is applied and answered; then nothing may refer to the
  * old store any more. */
 static enum err
 become(struct kvd *k)
@@ -99,8 +98,7 @@ become(struct kvd *k)
 	kvd_answer(k);
 	if (k->exit_code != 0)
 		return ERR_IO;
-	syncer_close(k->syncer);
-	k->syncer = NULL;
+	writeback_close(k); /* what is left in the tables goes with the store */
 	sessions_close(k->sessions);
 	k->sessions = NULL;
 	k->durable = 0;
@@ -112,8 +110,7 @@ become(struct kvd *k)
 		return ERR_IO;
 	}
 	check_reset(k->check, &k->store.state);
-	if (k->loop != NULL)
-		k->syncer = syncer_open(k->loop, k->store.ops, k->store.engine);
+	writeback_open(k);
 	return ERR_OK;
 }
 

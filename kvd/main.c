@@ -82,8 +82,8 @@ fill_hello(const struct process *p, struct msg_hello *mine)
 	    mine->engine, sizeof mine->engine, "%s", p->engine->name);
 }
 
-/* applied is with what is staged in this turn: if that cannot be written,
- * this process ends and its successor says something else. */
+/* applied is with what the engine does not have yet: if that cannot be written,
+ * or this process is killed, its successor says something else. */
 static void
 raftd_hello(void *arg, struct msg_hello *mine)
 {
@@ -258,6 +258,10 @@ read_options(struct process *p, int argc, char *argv[])
 		"throw the store away; it is made anew from raftd"},
 	    {"check-interval-ms", OPT_U64, &p->check_ms_option, 0, CHECK_MS_MAX,
 		"MS", "pause between two readings of all keys; 0: none"},
+	    {"write-back-bytes", OPT_U64, &p->kvd.write_back_bytes, 0,
+		SIZE_BYTES_MAX, "BYTES",
+		"changes kept in memory (twice) before lmdb or leveldb is "
+		"written; 0: write every turn"},
 	    {"lmdb-map-bytes", OPT_U64, &engine_sizes.lmdb_map_bytes, 0,
 		SIZE_BYTES_MAX, "BYTES",
 		"lmdb: the most that a store holds; 0: no limit"},
@@ -414,6 +418,7 @@ kvd_init(struct process *p, int argc, char *argv[])
 	p->engine_option = "lmdb";
 	p->log_options = (struct daemon_log)DAEMON_LOG_DEFAULT;
 	p->check_ms_option = CHECK_MS;
+	p->kvd.write_back_bytes = WRITE_BACK_BYTES;
 	log_open("kvd", 0);
 	(void)umask(0077); /* LevelDB asks for 0644 */
 	if ((rc = read_options(p, argc, argv)) != EX_OK ||
@@ -424,19 +429,22 @@ kvd_init(struct process *p, int argc, char *argv[])
 	loop_signals(p->loop, signals, on_signal, p);
 	if ((rc = open_store(p)) != EX_OK)
 		return rc;
-	p->kvd.syncer = syncer_open(p->loop, p->engine, p->kvd.store.engine);
+	writeback_open(&p->kvd);
 	return open_links(p);
 }
 
 static void
 kvd_fini(struct process *p, int rc)
 {
-	const bool failed = rc == EX_IOERR; /* then nothing more is written */
+	bool failed = rc == EX_IOERR; /* then nothing more is written */
 
 	links_close(p->links, failed ? 0 : STOP_FLUSH_MS);
 	snapshot_stop(&p->kvd);
 	load_abandon(&p->kvd.load);
-	syncer_close(p->kvd.syncer);
+	if (!failed)
+		writeback_finish(&p->kvd);
+	failed = failed || p->kvd.exit_code == EX_IOERR;
+	writeback_close(&p->kvd);
 	sessions_close(p->kvd.sessions);
 	check_close(p->kvd.check);
 	if (p->kvd.damaged && p->engine->durable)
@@ -455,13 +463,14 @@ kvd_fini(struct process *p, int rc)
 static void
 kvd_progress(struct process *p)
 {
-	struct msg_applied now = {.applied = p->kvd.store.written};
+	struct msg_applied now = {
+	    .applied = writeback_progress(&p->kvd, p->sent.applied)};
 	struct wire *w;
 	bool failed;
 
 	if (p->kvd.exit_code != 0)
 		return;
-	syncer_wrote(p->kvd.syncer, now.applied);
+	syncer_wrote(p->kvd.syncer, p->kvd.store.flushed.applied);
 	p->kvd.durable = now.durable = syncer_durable(p->kvd.syncer, &failed);
 	if (failed)
 		kvd_fail(&p->kvd, ERR_IO);
@@ -480,10 +489,14 @@ kvd_progress(struct process *p)
 static struct mono
 kvd_next(const struct kvd *k)
 {
-	return mono_earlier(snapshot_next(k), check_next(k->check));
+	struct mono next = mono_earlier(snapshot_next(k), writeback_next(k));
+
+	if (store_is_frozen(&k->store)) /* its end wakes us */
+		return next;
+	return mono_earlier(next, check_next(k->check));
 }
 
-/* Work that waits for nobody, in bounded slices. */
+/* Work that nobody waits for, in bounded slices. */
 static void
 kvd_background(struct kvd *k)
 {
@@ -492,7 +505,9 @@ kvd_background(struct kvd *k)
 	if (k->exit_code != 0)
 		return;
 	snapshot_run(k, now);
-	check_run(k->check, &k->store, now);
+	if (!store_is_frozen(&k->store))
+		check_run(k->check, &k->store, now);
+	writeback_run(k, now); /* last: now views were begun */
 }
 
 int
@@ -515,13 +530,13 @@ main(int argc, char *argv[])
 	watchdog_start(p.loop);
 	while (!k->quit) {
 		(void)loop_wait(p.loop, kvd_next(k)); /* the only wait */
-		if (k->quit) /* a signal; nothing is staged here */
+		if (k->quit) /* a signal; nothing is unanswered here */
 			break;
-		links_take(p.links); /* commits are staged, questions kept */
-		kvd_apply(k);        /* one engine transaction */
-		kvd_reply(k);        /* answers only what is written */
+		links_take(p.links); /* commits are applied, questions kept */
+		kvd_apply(k);        /* the engine is written, or was */
+		kvd_reply(k);        /* answers only what is applied */
 		kvd_answer(k);       /* reads, open proposals, status */
-		kvd_background(k);   /* slices of a snapshot, of the scrub */
+		kvd_background(k);   /* snapshot, scrub; the next flush */
 		kvd_progress(&p);
 		links_flush(p.links);
 	}

@@ -26,9 +26,15 @@ put_state(const struct kvd *k, struct metrics *m)
 	metrics_gauge(m, "metcd_kv_revision",
 	    "Revision of the store: changes in its life.", s->revision);
 	metrics_gauge(m, "metcd_kv_applied_index",
-	    "Index of the last log entry applied.", k->store.written);
+	    "Index of the last log entry applied.", k->store.state.applied);
+	metrics_gauge(m, "metcd_kv_written_index",
+	    "Index up to which the engine has been written.",
+	    k->store.flushed.applied);
 	metrics_gauge(m, "metcd_kv_durable_index",
 	    "Index up to which the store survives a power cut.", k->durable);
+	metrics_gauge(m, "metcd_kv_write_back_bytes",
+	    "Memory of changes that the engine does not have yet.",
+	    k->store.active.bytes + k->store.frozen.bytes);
 	metrics_gauge(m, "metcd_kv_diverged",
 	    "1 if this store was found to differ from what it should be.",
 	    check_diverged(k->check, &diverged_index));

@@ -1,23 +1,48 @@
 /* Pending writes by name; see overlay.h.
  *
  * Bytes live in chunks that do not move, so that the writes can be handed to
- * the engine as they are. */
+ * the engine as they are.  A record that fits where the one before it was takes
+ * its place: what is written again and again takes no more room. */
 #include "kvd/overlay.h"
 
 #include <assert.h>
 #include <string.h>
 
-#include "base/hash.h"
 #include "base/mem.h"
 
 #define CHUNK_BYTES ((size_t)256 << 10)
 #define WRITES_MIN 256u
+/* Chunks that a table keeps while it is empty. */
+#define SPARE_BYTES_MAX ((size_t)8 << 20)
+
+/* Of a write, besides its bytes: slots are between a quarter and half full. */
+#define WRITE_BYTES                                                            \
+	(sizeof(struct engine_write) + sizeof(struct overlay_note) +           \
+	    3 * sizeof(struct overlay_slot))
 
 struct overlay_chunk {
 	struct overlay_chunk *next;
 	size_t used, cap;
 	uint8_t data[];
 };
+
+static struct overlay_chunk *
+take_chunk(struct overlay *o, size_t n)
+{
+	const size_t cap = n > CHUNK_BYTES ? n : CHUNK_BYTES;
+	struct overlay_chunk *c = o->spare;
+
+	if (c != NULL && cap == CHUNK_BYTES) {
+		o->spare = c->next;
+	} else {
+		c = mem_alloc(sizeof *c + cap);
+		c->cap = cap;
+	}
+	c->used = 0;
+	c->next = o->chunks;
+	o->chunks = c;
+	return c;
+}
 
 /* n bytes that stay where they are until the overlay is cleared. */
 static uint8_t *
@@ -26,15 +51,8 @@ take_bytes(struct overlay *o, size_t n)
 	struct overlay_chunk *c = o->chunks;
 	uint8_t *p;
 
-	if (c == NULL || c->cap - c->used < n) {
-		const size_t cap = n > CHUNK_BYTES ? n : CHUNK_BYTES;
-
-		c = mem_alloc(sizeof *c + cap);
-		c->used = 0;
-		c->cap = cap;
-		c->next = o->chunks;
-		o->chunks = c;
-	}
+	if (c == NULL || c->cap - c->used < n)
+		c = take_chunk(o, n);
 	p = c->data + c->used;
 	c->used += n;
 	o->bytes += n;
@@ -52,14 +70,15 @@ keep_bytes(struct overlay *o, struct bytes b)
 }
 
 /* The slot of that name, or the empty one where it belongs. */
-static uint32_t *
-find_slot(const struct overlay *o, struct bytes name)
+static struct overlay_slot *
+find_slot(const struct overlay *o, struct bytes name, uint32_t hash)
 {
 	const size_t mask = o->slots_cap - 1;
-	size_t at = (size_t)hash64(name.data, name.len, 0) & mask;
+	size_t at = hash & mask;
 
-	while (o->slots[at] != 0 &&
-	       !bytes_equal(o->writes[o->slots[at] - 1].name, name))
+	while (o->slots[at].at != 0 &&
+	       (o->slots[at].hash != hash ||
+		   !bytes_equal(o->writes[o->slots[at].at - 1].name, name)))
 		at = (at + 1) & mask;
 	return &o->slots[at];
 }
@@ -72,80 +91,132 @@ grow(struct overlay *o)
 		return;
 	o->cap = o->cap > 0 ? 2 * o->cap : WRITES_MIN;
 	o->writes = mem_resize(o->writes, o->cap, sizeof o->writes[0]);
+	o->notes = mem_resize(o->notes, o->cap, sizeof o->notes[0]);
 	mem_free(o->slots);
 	o->slots_cap = 2 * o->cap;
 	o->slots = mem_zalloc(o->slots_cap, sizeof o->slots[0]);
-	for (size_t i = 0; i < o->n; i++)
-		*find_slot(o, o->writes[i].name) = (uint32_t)(i + 1);
+	/* In the order in which they came, see clear_slots(). */
+	for (size_t i = 0; i < o->n; i++) {
+		const struct bytes name = o->writes[i].name;
+		const uint32_t hash = hash32(name.data, name.len);
+
+		*find_slot(o, name, hash) =
+		    (struct overlay_slot){hash, (uint32_t)(i + 1)};
+	}
 }
 
-/* The write of that name, made if there is none. */
-static struct engine_write *
-find_or_add(struct overlay *o, struct bytes name)
+/* The position of the write of that name, made if there is none. */
+static size_t
+find_or_add(struct overlay *o, struct bytes name, struct hash128 was)
 {
-	uint32_t *slot;
+	const uint32_t hash = hash32(name.data, name.len);
+	struct overlay_slot *slot;
 
 	grow(o);
-	slot = find_slot(o, name);
-	if (*slot == 0) {
+	slot = find_slot(o, name, hash);
+	if (slot->at == 0) {
 		assert(o->n < UINT32_MAX);
-		o->writes[o->n++].name = keep_bytes(o, name);
-		*slot = (uint32_t)o->n;
+		o->writes[o->n] =
+		    (struct engine_write){.name = keep_bytes(o, name)};
+		o->notes[o->n] = (struct overlay_note){.was = was};
+		o->n++;
+		o->bytes += WRITE_BYTES;
+		*slot = (struct overlay_slot){hash, (uint32_t)o->n};
 	}
-	return &o->writes[*slot - 1];
+	return slot->at - 1;
 }
 
 void
-overlay_put(struct overlay *o, struct bytes name, struct bytes record)
+overlay_put(struct overlay *o, struct bytes name, struct bytes record,
+    struct hash128 was, struct hash128 is)
 {
-	struct engine_write *w = find_or_add(o, name);
+	const size_t at = find_or_add(o, name, was);
+	struct engine_write *w = &o->writes[at];
+	struct overlay_note *note = &o->notes[at];
 
-	w->record = keep_bytes(o, record);
+	if (note->room >= record.len) {
+		uint8_t *p = (uint8_t *)(uintptr_t)w->record.data;
+
+		if (record.len > 0)
+			memcpy(p, record.data, record.len);
+		w->record = bytes_of(p, record.len);
+	} else {
+		w->record = keep_bytes(o, record);
+		note->room = record.len;
+	}
 	w->remove = false;
+	note->is = is;
 }
 
 void
-overlay_remove(struct overlay *o, struct bytes name)
+overlay_remove(struct overlay *o, struct bytes name, struct hash128 was)
 {
-	struct engine_write *w = find_or_add(o, name);
+	const size_t at = find_or_add(o, name, was);
 
-	w->record = bytes_of(NULL, 0);
-	w->remove = true;
+	o->writes[at].remove = true; /* the record's room is kept */
+	o->notes[at].is = (struct hash128){0, 0};
 }
 
 const struct engine_write *
 overlay_find(const struct overlay *o, struct bytes name)
 {
-	const uint32_t *slot;
+	const struct overlay_slot *slot;
 
 	if (o->n == 0)
 		return NULL;
-	slot = find_slot(o, name);
-	return *slot == 0 ? NULL : &o->writes[*slot - 1];
+	slot = find_slot(o, name, hash32(name.data, name.len));
+	return slot->at == 0 ? NULL : &o->writes[slot->at - 1];
+}
+
+/* Emptying single slots is cheaper than all of them as long as few are in use:
+ * one run may be large and a thousand small ones follow.  The newest first:
+ * then what is still there is found. */
+static void
+clear_slots(struct overlay *o)
+{
+	if (o->slots_cap == 0)
+		return;
+	if (o->n >= o->slots_cap / 16) {
+		memset(o->slots, 0, o->slots_cap * sizeof o->slots[0]);
+		return;
+	}
+	for (size_t i = o->n; i-- > 0;) {
+		const struct bytes name = o->writes[i].name;
+
+		find_slot(o, name, hash32(name.data, name.len))->at = 0;
+	}
+}
+
+static void
+free_chunks(struct overlay_chunk *c)
+{
+	struct overlay_chunk *next;
+
+	for (; c != NULL; c = next) {
+		next = c->next;
+		mem_free(c);
+	}
 }
 
 void
 overlay_clear(struct overlay *o)
 {
 	struct overlay_chunk *c = o->chunks, *next;
+	size_t spare = 0;
 
-	/* Emptying single slots is cheaper than all of them as long as few
-	 * are in use: one run may be large and a thousand small ones follow. */
-	if (o->n < o->slots_cap / 16) {
-		for (size_t i = o->n; i-- > 0;)
-			*find_slot(o, o->writes[i].name) = 0;
-	} else if (o->slots_cap > 0) {
-		memset(o->slots, 0, o->slots_cap * sizeof o->slots[0]);
-	}
+	clear_slots(o);
 	o->n = 0;
 	o->bytes = 0;
 	o->chunks = NULL;
+	/* The table before this one is no measure for those that follow. */
+	free_chunks(o->spare);
+	o->spare = NULL;
 	for (; c != NULL; c = next) {
 		next = c->next;
-		if (o->chunks == NULL && c->cap == CHUNK_BYTES) {
-			c->used = 0;
-			c->next = NULL;
-			o->chunks = c;
+		if (c->cap == CHUNK_BYTES && spare < SPARE_BYTES_MAX) {
+			spare += CHUNK_BYTES;
+			c->next = o->spare;
+			o->spare = c;
 		} else {
 			mem_free(c);
 		}
@@ -155,13 +226,10 @@ overlay_clear(struct overlay *o)
 void
 overlay_free(struct overlay *o)
 {
-	struct overlay_chunk *c, *next;
-
-	for (c = o->chunks; c != NULL; c = next) {
-		next = c->next;
-		mem_free(c);
-	}
+	free_chunks(o->chunks);
+	free_chunks(o->spare);
 	mem_free(o->writes);
+	mem_free(o->notes);
 	mem_free(o->slots);
 	memset(o, 0, sizeof *o);
 }

@@ -1,7 +1,7 @@
 /* Answers about the state: reads, open proposals, status.
  *
  * A COMMIT_READ stands in commitC behind the entries that it must see; it is
- * answered after they are written, from then or from later: both are states
+ * answered after they are applied, from then or from later: both are states
  * that the store had between the request and its answer, which is all that
  * linearizable means.  A STALE_READ is answered from whatever is there. */
 #include <assert.h>
@@ -118,7 +118,7 @@ read_key(struct kvd *k, const struct msg_read_item *wanted, size_t *room,
 {
 	struct record_name name;
 	struct key_record record;
-	struct bytes found;
+	struct store_found found;
 	struct wire w;
 	enum err rc;
 
@@ -130,10 +130,10 @@ read_key(struct kvd *k, const struct msg_read_item *wanted, size_t *room,
 	}
 	if (rc != ERR_OK)
 		return rc;
-	wire_decode(&w, found);
+	wire_decode(&w, found.record);
 	if (key_record_wire(&w, &record) != ERR_OK) {
 		log_errorx("store is damaged dir=%s record=key bytes=%zu",
-		    k->store.dir, found.len);
+		    k->store.dir, found.record.len);
 		return ERR_CORRUPT;
 	}
 	item->code = ERR_OK;
@@ -169,7 +169,7 @@ answer_read(struct kvd *k, uint8_t type, struct wire *body)
 		return;
 	reply.seq = read.seq;
 	reply.revision = k->store.state.revision;
-	reply.applied = k->store.written;
+	reply.applied = k->store.state.applied;
 	reply.count = read.count;
 	msg_reply_wire(w, &reply);
 	room = FRAME_BODY_BYTES_MAX - reply_head_bytes() -
@@ -247,7 +247,7 @@ kvd_answer(struct kvd *k)
 
 	if (k->exit_code != 0)
 		return;
-	assert(!store_is_dirty(&k->store));
+	assert(k->flusher != NULL || !store_is_dirty(&k->store));
 	for (size_t at = 0; at < k->questions.len; at += q.bytes) {
 		memcpy(&q, k->questions.data + at, sizeof q);
 		at += sizeof q;

@@ -20,15 +20,18 @@ scrub_again_later(struct scrub *s, struct mono now)
 }
 
 void
-check_changed(
-    struct check *c, struct bytes name, struct hash128 was, struct hash128 is)
+check_written(struct check *c, const struct store *st)
 {
 	struct scrub *s = &c->scrub;
+	const struct bytes cursor = bytes_of(s->cursor.data, s->cursor.len);
+	const struct overlay *o = &st->frozen;
 
-	if (!s->running ||
-	    bytes_compare(name, bytes_of(s->cursor.data, s->cursor.len)) > 0)
-		return;
-	s->sum = hash128_add(hash128_sub(s->sum, was), is);
+	for (size_t i = 0; s->running && i < o->n; i++) {
+		if (bytes_compare(o->writes[i].name, cursor) > 0)
+			continue; /* also all but keys: they count nothing */
+		s->sum = hash128_sub(s->sum, o->notes[i].was);
+		s->sum = hash128_add(s->sum, o->notes[i].is);
+	}
 }
 
 void
@@ -38,14 +41,14 @@ check_found_damage(
 	char wanted[HASH128_HEX_BYTES], stored[HASH128_HEX_BYTES];
 
 	if (c->scrub.failed_at == 0) { /* once is enough */
-		hash128_hex(st->state.hash, wanted);
+		hash128_hex(st->flushed.hash, wanted);
 		hash128_hex(found, stored);
 		log_errorx("store is damaged, what is stored is not what was "
 			   "written; kvd --rebuild makes it anew from raftd "
 			   "dir=%s applied=%" PRIu64 " hash=%s stored_hash=%s",
-		    st->dir, st->state.applied, wanted, stored);
+		    st->dir, st->flushed.applied, wanted, stored);
 	}
-	c->scrub.failed_at = st->state.applied;
+	c->scrub.failed_at = st->flushed.applied;
 }
 
 bool
@@ -61,9 +64,10 @@ finish(struct check *c, const struct store *st, struct mono now)
 
 	s->running = false;
 	scrub_again_later(s, now);
-	if (s->sum.lo != st->state.hash.lo || s->sum.hi != st->state.hash.hi)
+	if (s->sum.lo != st->flushed.hash.lo ||
+	    s->sum.hi != st->flushed.hash.hi)
 		check_found_damage(c, st, s->sum);
-	log_debug("scrub done applied=%" PRIu64, st->state.applied);
+	log_debug("scrub done applied=%" PRIu64, st->flushed.applied);
 }
 
 static void
@@ -111,7 +115,7 @@ check_run(struct check *c, struct store *st, struct mono now)
 
 	if (!mono_reached(s->next, now))
 		return;
-	assert(!store_is_dirty(st));
+	assert(!store_is_frozen(st));
 	if (!s->running) {
 		s->running = true;
 		s->cursor.len = 0;

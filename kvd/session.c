@@ -13,7 +13,8 @@
 struct session {
 	uint64_t node, epoch;
 	struct session_record head;
-	bool touched; /* head is not staged */
+	bool touched;        /* head is not staged */
+	struct buf unstaged; /* seqs (uint64_t) of results that are not */
 	struct session_result **results;
 	size_t first, end, cap;
 };
@@ -97,6 +98,7 @@ insert_result(struct session *s, uint64_t seq, uint32_t count)
 	r = mem_alloc(sizeof *r + count * sizeof r->items[0]);
 	r->seq = seq;
 	r->count = count;
+	r->staged = false;
 	s->results[at] = r;
 	return r;
 }
@@ -107,8 +109,9 @@ drop_first_result(struct sessions *ss, struct session *s)
 	struct session_result *r = s->results[s->first++];
 	struct record_name name;
 
-	store_remove(
-	    ss->store, record_name_result(&name, s->node, s->epoch, r->seq));
+	if (r->staged)
+		store_remove(ss->store,
+		    record_name_result(&name, s->node, s->epoch, r->seq));
 	mem_free(r);
 }
 
@@ -129,8 +132,8 @@ session_is_done(const struct session *s, uint64_t seq)
 }
 
 static void
-stage_result(struct sessions *ss, const struct session *s,
-    const struct session_result *r)
+stage_result(
+    struct sessions *ss, const struct session *s, struct session_result *r)
 {
 	struct result_record head = {
 	    .revision = r->revision, .count = r->count};
@@ -149,6 +152,23 @@ stage_result(struct sessions *ss, const struct session *s,
 	store_put(ss->store,
 	    record_name_result(&name, s->node, s->epoch, r->seq),
 	    buf_bytes(&ss->scratch));
+	r->staged = true;
+}
+
+static void
+stage_results(struct sessions *ss, struct session *s)
+{
+	uint64_t seq;
+
+	for (size_t at = 0; at < s->unstaged.len; at += sizeof seq) {
+		size_t found;
+
+		memcpy(&seq, s->unstaged.data + at, sizeof seq);
+		found = result_position(s, seq);
+		if (found < s->end && s->results[found]->seq == seq)
+			stage_result(ss, s, s->results[found]);
+	}
+	buf_clear(&s->unstaged);
 }
 
 void
@@ -161,7 +181,7 @@ session_add(struct sessions *ss, struct session *s, uint64_t seq,
 	r = insert_result(s, seq, count);
 	r->revision = revision;
 	memcpy(r->items, items, count * sizeof items[0]);
-	stage_result(ss, s, r);
+	buf_append(&s->unstaged, &seq, sizeof seq);
 	if (s->end - s->first > SESSION_BATCHES_MAX)
 		raise_done_below(ss, s, s->results[s->first]->seq + 1);
 }
@@ -202,6 +222,7 @@ session_free(struct session *s)
 	for (size_t i = s->first; i < s->end; i++)
 		mem_free(s->results[i]);
 	mem_free(s->results);
+	buf_free(&s->unstaged);
 	mem_free(s);
 }
 
@@ -277,6 +298,7 @@ sessions_stage(struct sessions *ss)
 		if (!s->touched)
 			continue;
 		s->touched = false;
+		stage_results(ss, s);
 		buf_clear(&ss->scratch);
 		wire_encode(&w, &ss->scratch);
 		(void)session_record_wire(&w, &s->head); /* ours: no error */
@@ -306,6 +328,7 @@ load_result(struct session *s, uint64_t seq, struct wire *w)
 		return ERR_CORRUPT;
 	r = insert_result(s, seq, head.count);
 	r->revision = head.revision;
+	r->staged = true;
 	for (uint32_t i = 0; i < head.count; i++)
 		result_item_wire(w, &r->items[i]);
 	return wire_end(w) == ERR_OK ? ERR_OK : ERR_CORRUPT;

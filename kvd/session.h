@@ -2,9 +2,10 @@
  * proposed twice is applied once.
  *
  * All that is here follows from the log alone, in memory and in the store
- * (records of record.h, written with the data of the same run).  A session is
- * one epoch of one node's httpd.  It knows the results of its batches from
- * done_below on: those below are answered or given up and never applied again.
+ * (records of record.h, written in one step with the data they belong to).  A
+ * session is one epoch of one node's httpd.  It knows the results of its
+ * batches from done_below on: those below are answered or given up and never
+ * applied again.
  *
  * Bounds: a session beyond SESSIONS_MAX displaces the one whose last entry is
  * the oldest; of more than SESSION_BATCHES_MAX results the oldest is dropped
@@ -26,6 +27,7 @@ struct session_result {
 	uint64_t seq;
 	uint64_t revision; /* the store's after it */
 	uint32_t count;
+	bool staged; /* the store has it, or will */
 	struct result_item items[];
 };
 
@@ -53,7 +55,9 @@ const struct session_result *session_result_from(
 /* Remember the results of a batch, neither done nor known, just applied. */
 void session_add(struct sessions *ss, struct session *s, uint64_t seq,
     uint64_t revision, const struct result_item *items, uint32_t count);
-/* Stage the heads of the sessions touched since the last call. */
+/* Stage what has changed since the last call: heads, and results that are still
+ * there.  Most results come and go between two calls, so the store never hears
+ * of them. */
 void sessions_stage(struct sessions *ss);
 
 size_t sessions_count(const struct sessions *ss);

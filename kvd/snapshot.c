@@ -79,6 +79,7 @@ snapshot_take(struct kvd *k, uint8_t type, struct wire *body)
 	}
 	snapshot_stop(k);
 	s->asked = true;
+	s->from = k->store.state.applied;
 	s->next = (struct mono){0};
 	s->id = ask.id;
 	s->window = ask.window;
@@ -86,17 +87,18 @@ snapshot_take(struct kvd *k, uint8_t type, struct wire *body)
 	return ERR_OK;
 }
 
-/* What is written now is frozen: head and records are of one state. */
+/* Nobody writes: head and records are of one state. */
 static void
 begin(struct kvd *k)
 {
 	const struct bytes all = bytes_of(NULL, 0);
 	struct snapshot *s = &k->snapshot;
-	struct msg_snap_head head = snapshot_head(&k->store.state, s->id);
+	struct msg_snap_head head = snapshot_head(&k->store.flushed, s->id);
 	struct wire *w;
 	enum err rc;
 
-	assert(!store_is_dirty(&k->store));
+	assert(!store_is_frozen(&k->store));
+	head.cluster = k->store.state.cluster; /* an empty store has none */
 	s->asked = false;
 	s->hash = head.hash;
 	s->sum = (struct hash128){0, 0};
@@ -151,6 +153,19 @@ send_chunk(struct kvd *k, struct mono now)
 	}
 }
 
+static bool
+may_begin(const struct kvd *k)
+{
+	return !store_is_frozen(&k->store) &&
+	       k->store.flushed.applied >= k->snapshot.from;
+}
+
+bool
+snapshot_waits(const struct kvd *k)
+{
+	return k->snapshot.asked && !may_begin(k);
+}
+
 /* While a state is loaded there is none worth a snapshot. */
 static bool
 may_send(const struct kvd *k)
@@ -159,7 +174,8 @@ may_send(const struct kvd *k)
 
 	return k->exit_code == 0 && k->load == NULL &&
 	       !check_is_damaged(k->check) &&
-	       (s->asked || (s->iter != NULL && s->number < s->window));
+	       ((s->asked && may_begin(k)) ||
+		   (s->iter != NULL && s->number < s->window));
 }
 
 void

@@ -1,10 +1,13 @@
 /* Sending the state to raftd: SNAP_ASK -> SNAP_HEAD, SNAP_DATA...
  *
  * The stream is a scan over all records, a view that is frozen when it begins
- * and stays as it is while commits go on being applied.  One chunk leaves at a
- * time, as long as raftd has room for it (SNAP_MORE) and the link does; so a
- * turn of the loop is never longer for it than a chunk takes.  Between chunks
- * there is a pause: what waits for a processor or the disk is served first.
+ * and stays as it is while commits go on being applied.  It begins when the
+ * engine has all that was applied when it was asked for, between two writes of
+ * the engine (writeback.h): head and records are of one state.  One chunk
+ * leaves at a time, as long as raftd has room for it (SNAP_MORE) and the link
+ * does; so a turn of the loop is never longer for it than a chunk takes.
+ * Between chunks there is a pause: what waits for a processor or the disk is
+ * served first.
  *
  * In it are the records of keys and of sessions (record.h).  The state record
  * is not: the head has all of it that does not differ from node to node.
@@ -31,7 +34,8 @@ struct kvd;
 
 /* Zeroed: there is no stream. */
 struct snapshot {
-	bool asked; /* it begins in the next snapshot_run() */
+	bool asked;    /* it begins when the engine has */
+	uint64_t from; /* this index */
 	uint64_t id;
 	uint32_t window;          /* chunks below it may be sent */
 	uint32_t number;          /* of the next chunk */
@@ -44,8 +48,10 @@ struct snapshot {
 
 /* SNAP_ASK or SNAP_MORE.  A new SNAP_ASK ends the stream before it. */
 enum err snapshot_take(struct kvd *k, uint8_t type, struct wire *body);
-/* Begin, or send a chunk.  Nothing may be staged. */
+/* Begin, or send a chunk. */
 void snapshot_run(struct kvd *k, struct mono now);
+/* Does one wait for the engine to be written? */
+bool snapshot_waits(const struct kvd *k);
 /* When snapshot_run() has something to do; MONO_NEVER. */
 struct mono snapshot_next(const struct kvd *k);
 /* Give up, before the engine is closed. */

@@ -1,6 +1,7 @@
 /* An open engine with kvd's state; see store.h. */
 #include "kvd/store.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -51,57 +52,114 @@ store_open(struct store *s, const struct engine_ops *ops, const char *dir)
 		(void)store_close(s, true);
 		return rc;
 	}
-	s->written = s->state.applied;
+	s->flushed = s->state;
 	return ERR_OK;
 }
 
 enum err
-store_get(struct store *s, struct bytes name, struct bytes *record)
+store_get(struct store *s, struct bytes name, struct store_found *found)
 {
-	const struct engine_write *w = overlay_find(&s->staged, name);
+	const struct overlay *o = &s->active;
+	const struct engine_write *w = overlay_find(o, name);
 
+	if (w == NULL) {
+		o = &s->frozen;
+		w = overlay_find(o, name);
+	}
+	found->hashed = w != NULL;
 	if (w == NULL)
-		return s->ops->get(s->engine, name, record);
+		return s->ops->get(s->engine, name, &found->record);
 	if (w->remove)
 		return ERR_NOT_FOUND;
-	*record = w->record;
+	found->record = w->record;
+	found->hash = o->notes[w - o->writes].is;
 	return ERR_OK;
 }
 
 void
+store_put_key(struct store *s, struct bytes name, struct bytes record,
+    struct hash128 was, struct hash128 is)
+{
+	overlay_put(&s->active, name, record, was, is);
+}
+
+void
+store_remove_key(struct store *s, struct bytes name, struct hash128 was)
+{
+	overlay_remove(&s->active, name, was);
+}
+
+static const struct hash128 none;
+
+void
 store_put(struct store *s, struct bytes name, struct bytes record)
 {
-	overlay_put(&s->staged, name, record);
+	overlay_put(&s->active, name, record, none, none);
 }
 
 void
 store_remove(struct store *s, struct bytes name)
 {
-	overlay_remove(&s->staged, name);
+	overlay_remove(&s->active, name, none);
 }
 
 bool
 store_is_dirty(const struct store *s)
 {
-	return s->state.applied != s->written || s->staged.n > 0;
+	const uint64_t kept =
+	    store_is_frozen(s) ? s->frozen_state.applied : s->flushed.applied;
+
+	return s->state.applied != kept || s->active.n > 0;
+}
+
+void
+store_freeze(struct store *s)
+{
+	const struct overlay empty = s->frozen;
+	struct wire w;
+
+	assert(!store_is_frozen(s));
+	buf_clear(&s->scratch);
+	wire_encode(&w, &s->scratch);
+	(void)state_wire(&w, &s->state); /* encoding ours cannot fail */
+	store_put(s, record_name_state(), buf_bytes(&s->scratch));
+	s->frozen = s->active;
+	s->active = empty;
+	s->frozen_state = s->state;
+}
+
+bool
+store_is_frozen(const struct store *s)
+{
+	return s->frozen.n > 0; /* the state record at least */
+}
+
+enum err
+store_write_frozen(const struct store *s, const struct engine_write *writes)
+{
+	return s->ops->write(s->engine, writes, s->frozen.n);
+}
+
+void
+store_settle(struct store *s)
+{
+	assert(store_is_frozen(s));
+	overlay_clear(&s->frozen);
+	s->flushed = s->frozen_state;
+	if (s->ops->release != NULL)
+		s->ops->release(s->engine);
 }
 
 enum err
 store_write(struct store *s)
 {
-	struct wire w;
 	enum err rc;
 
-	buf_clear(&s->scratch);
-	wire_encode(&w, &s->scratch);
-	(void)state_wire(&w, &s->state); /* encoding ours cannot fail */
-	overlay_put(&s->staged, record_name_state(), buf_bytes(&s->scratch));
-	rc = s->ops->write(s->engine, s->staged.writes, s->staged.n);
-	if (rc != ERR_OK)
-		return rc;
-	overlay_clear(&s->staged);
-	s->written = s->state.applied;
-	return ERR_OK;
+	store_freeze(s);
+	rc = store_write_frozen(s, s->frozen.writes);
+	if (rc == ERR_OK)
+		store_settle(s);
+	return rc;
 }
 
 enum err
@@ -116,7 +174,8 @@ store_close(struct store *s, bool failed)
 	s->ops->close(s->engine);
 	if (!failed && rc == ERR_OK && s->ops->durable)
 		rc = marker_remove(s->dir);
-	overlay_free(&s->staged);
+	overlay_free(&s->active);
+	overlay_free(&s->frozen);
 	buf_free(&s->scratch);
 	mem_free(s->dir);
 	memset(s, 0, sizeof *s);

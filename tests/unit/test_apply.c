@@ -31,15 +31,15 @@ expect_key(struct fixture *f, const char *key, const char *value,
 {
 	struct record_name name;
 	struct key_record k;
-	struct bytes record;
+	struct store_found found;
 	struct wire w;
 	enum err rc = store_get(
-	    &f->kvd.store, record_name_key(&name, bytes_of_str(key)), &record);
+	    &f->kvd.store, record_name_key(&name, bytes_of_str(key)), &found);
 
 	assert_int_equal(rc, version == 0 ? ERR_NOT_FOUND : ERR_OK);
 	if (version == 0)
 		return;
-	wire_decode(&w, record);
+	wire_decode(&w, found.record);
 	assert_int_equal(key_record_wire(&w, &k), ERR_OK);
 	assert_true(bytes_equal(k.value, bytes_of_str(value)));
 	assert_int_equal(k.create_revision, create);
@@ -373,8 +373,8 @@ a_run_larger_than_the_bound_is_written_in_between(void **state)
 				     .value = bytes_of(value, sizeof value)});
 	}
 	assert_int_equal(take(f, 1, e, 9), ERR_OK);
-	assert_true(f->kvd.store.written > 0);
-	assert_true(f->kvd.store.staged.bytes <=
+	assert_true(f->kvd.store.flushed.applied > 0);
+	assert_true(f->kvd.store.active.bytes <=
 		    KVD_STAGED_BYTES_SOFT + ENTRY_BYTES_MAX);
 	turn(f);
 	assert_int_equal(sent_count, 9);
@@ -486,7 +486,7 @@ an_engine_that_fails_ends_kvd_and_nothing_is_answered(void **state)
 	turn(f);
 	assert_true(f->kvd.quit);
 	assert_int_equal(f->kvd.exit_code, EX_IOERR);
-	assert_int_equal(f->kvd.store.written, 0);
+	assert_int_equal(f->kvd.store.flushed.applied, 0);
 	assert_int_equal(sent_count, 0);
 	assert_int_equal(take(f, 2, &e, 1), ERR_IO);
 	f->kvd.store.ops = f->ops;

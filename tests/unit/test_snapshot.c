@@ -365,7 +365,7 @@ what_is_loaded_takes_the_place_of_what_was_there(void **state)
 	assert_int_equal(load_copy(f, &c), ERR_OK);
 	expect_same_state(g, f);
 	assert_int_equal(f->kvd.store.state.node, NODE);
-	assert_int_equal(f->kvd.store.written, 300);
+	assert_int_equal(f->kvd.store.flushed.applied, 300);
 	expect_dir(f, ".load", false);
 	expect_dir(f, ".old", false);
 	if (f->ops->durable) { /* it is in the store's place on the disk */

@@ -67,8 +67,8 @@ UNIT_http_control := httpd/control.c httpd/asker.c httpd/checker.c httpd/pending
 	base/buf.c base/mem.c base/log.c base/mono.c
 KVD_MACHINE := tests/unit/kvd_fixture.c kvd/apply.c kvd/read.c kvd/session.c \
 	kvd/store.c kvd/record.c kvd/overlay.c kvd/marker.c kvd/dirs.c \
-	kvd/snapshot.c kvd/load.c kvd/loading.c kvd/sync.c kvd/check.c \
-	kvd/scrub.c kvd/metrics.c kvd/engine.c \
+	kvd/snapshot.c kvd/load.c kvd/loading.c kvd/sync.c kvd/flush.c \
+	kvd/writeback.c kvd/check.c kvd/scrub.c kvd/metrics.c kvd/engine.c \
 	kvd/engine_memory.c kvd/engine_lmdb.c kvd/engine_leveldb.c \
 	proto/msg.c proto/cmd.c proto/wire.c base/blob.c base/buf.c \
 	base/file.c base/hash.c base/log.c base/loop.c base/mem.c \
@@ -105,7 +105,7 @@ UNIT_LIBS_snapshot := -llmdb -lleveldb -lxxhash
 UNIT_check := $(KVD_MACHINE)
 UNIT_LIBS_check := -llmdb -lleveldb -lxxhash
 UNIT_store := kvd/store.c kvd/session.c kvd/marker.c kvd/dirs.c kvd/overlay.c \
-	kvd/record.c kvd/sync.c kvd/engine.c kvd/engine_memory.c \
+	kvd/record.c kvd/sync.c kvd/flush.c kvd/engine.c kvd/engine_memory.c \
 	kvd/engine_lmdb.c kvd/engine_leveldb.c proto/wire.c base/blob.c \
 	base/buf.c base/file.c base/hash.c base/log.c base/loop.c base/mem.c \
 	base/metrics.c base/mono.c

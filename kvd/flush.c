@@ -1,0 +1,254 @@
+/* The thread that writes what is frozen; see flush.h. */
+#include "kvd/flush.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+
+/* What is compared first: the kind of a record (record.h) and then, of keys,
+ * bytes behind those that all keys here have in common.  Most pairs differ
+ * there, so that few names have to be fetched. */
+struct sort_key {
+	uint64_t head; /* the first byte is the highest */
+	uint32_t at;   /* position in the frozen table */
+};
+
+struct flusher {
+	struct loop *loop;
+	const struct store *store;
+	int wake; /* eventfd, watched in loop */
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t changed; /* state or stop has changed */
+	/* Below: under lock. */
+	enum flush_state state;
+	enum err why; /* it has failed */
+	bool stop;
+	/* Below: the thread's. */
+	struct sort_key *keys;
+	struct engine_write *sorted;
+	size_t cap; /* of both */
+};
+
+static void
+must(int rc)
+{
+	assert(rc == 0); /* these calls only fail when they are misused */
+	(void)rc;
+}
+
+/* --- order --- */
+
+static bool
+is_key(struct bytes name)
+{
+	return name.data[0] == (uint8_t)RECORD_KEY_PREFIX[0];
+}
+
+/* Bytes that all keys' names begin with, the kind included. */
+static size_t
+common_prefix(const struct engine_write *writes, size_t n)
+{
+	struct bytes first = {0};
+	size_t common = 1;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct bytes name = writes[i].name;
+		size_t at = 0;
+
+		if (!is_key(name))
+			continue;
+		if (first.data == NULL) {
+			first = name;
+			common = name.len;
+		}
+		if (common > name.len)
+			common = name.len;
+		while (at < common && name.data[at] == first.data[at])
+			at++;
+		common = at;
+	}
+	return common;
+}
+
+/* Bytes that a name does not have count as zero: not more than any. */
+static uint64_t
+head_of(struct bytes name, size_t from)
+{
+	uint64_t head = name.data[0];
+
+	for (size_t i = 0; i < sizeof head - 1; i++)
+		head =
+		    head << 8 | (from + i < name.len ? name.data[from + i] : 0);
+	return head;
+}
+
+static int
+compare(const void *a, const void *b, void *arg)
+{
+	const struct sort_key *x = a, *y = b;
+	const struct engine_write *writes = arg;
+
+	if (x->head != y->head)
+		return x->head < y->head ? -1 : 1;
+	return bytes_compare(writes[x->at].name, writes[y->at].name);
+}
+
+/* The writes of the frozen table, in f->sorted, in order of name.  The table
+ * itself stays as it is: the loop thread looks names up in it. */
+static void
+sort(struct flusher *f)
+{
+	const struct overlay *o = &f->store->frozen;
+	const size_t common = common_prefix(o->writes, o->n);
+
+	if (f->cap < o->n) {
+		f->cap = o->cap;
+		f->keys = mem_resize(f->keys, f->cap, sizeof f->keys[0]);
+		f->sorted = mem_resize(f->sorted, f->cap, sizeof f->sorted[0]);
+	}
+	for (size_t i = 0; i < o->n; i++) {
+		const struct bytes name = o->writes[i].name;
+
+		f->keys[i].head = head_of(name, is_key(name) ? common : 1);
+		f->keys[i].at = (uint32_t)i;
+	}
+	qsort_r(f->keys, o->n, sizeof f->keys[0], compare, o->writes);
+	for (size_t i = 0; i < o->n; i++)
+		f->sorted[i] = o->writes[f->keys[i].at];
+}
+
+/* --- the thread --- */
+
+/* Called and returns with the lock held. */
+static void
+write_once(struct flusher *f)
+{
+	const uint64_t one = 1;
+	enum err rc;
+
+	must(pthread_mutex_unlock(&f->lock));
+	sort(f);
+	rc = store_write_frozen(f->store, f->sorted);
+	must(pthread_mutex_lock(&f->lock));
+	f->state = rc == ERR_OK ? FLUSH_WRITTEN : FLUSH_FAILED;
+	f->why = rc;
+	must(pthread_cond_signal(&f->changed));
+	if (write(f->wake, &one, sizeof one) == -1)
+		log_error("cannot write eventfd");
+}
+
+static void *
+run(void *arg)
+{
+	struct flusher *f = arg;
+
+	must(pthread_mutex_lock(&f->lock));
+	while (f->state == FLUSH_RUNS || !f->stop) {
+		if (f->state == FLUSH_RUNS)
+			write_once(f);
+		else
+			must(pthread_cond_wait(&f->changed, &f->lock));
+	}
+	must(pthread_mutex_unlock(&f->lock));
+	return NULL;
+}
+
+/* --- the loop --- */
+
+static void
+woken(void *arg, uint32_t events)
+{
+	struct flusher *f = arg;
+	uint64_t count;
+
+	(void)events;
+	if (read(f->wake, &count, sizeof count) == -1)
+		log_debug("eventfd was empty"); /* nothing to do about it */
+}
+
+struct flusher *
+flusher_open(struct loop *loop, const struct store *s)
+{
+	struct flusher *f = mem_zalloc(1, sizeof *f);
+
+	assert(s->ops->concurrent);
+	f->loop = loop;
+	f->store = s;
+	must(pthread_cond_init(&f->changed, NULL));
+	must(pthread_mutex_init(&f->lock, NULL));
+	f->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (f->wake == -1 || pthread_create(&f->thread, NULL, run, f) != 0) {
+		log_errorx("cannot start the flusher; raise the limits on "
+			   "descriptors and threads");
+		exit(EX_TEMPFAIL);
+	}
+	loop_watch(loop, f->wake, EPOLLIN, woken, f);
+	return f;
+}
+
+void
+flusher_start(struct flusher *f)
+{
+	assert(store_is_frozen(f->store));
+	must(pthread_mutex_lock(&f->lock));
+	assert(f->state == FLUSH_IDLE);
+	f->state = FLUSH_RUNS;
+	must(pthread_cond_signal(&f->changed));
+	must(pthread_mutex_unlock(&f->lock));
+}
+
+static enum flush_state
+take_state(struct flusher *f, bool wait, enum err *why)
+{
+	enum flush_state state;
+
+	must(pthread_mutex_lock(&f->lock));
+	while (wait && f->state == FLUSH_RUNS)
+		must(pthread_cond_wait(&f->changed, &f->lock));
+	state = f->state;
+	*why = f->why;
+	if (state == FLUSH_WRITTEN)
+		f->state = FLUSH_IDLE;
+	must(pthread_mutex_unlock(&f->lock));
+	return state;
+}
+
+enum flush_state
+flusher_poll(struct flusher *f, enum err *why)
+{
+	return take_state(f, false, why);
+}
+
+enum flush_state
+flusher_wait(struct flusher *f, enum err *why)
+{
+	return take_state(f, true, why);
+}
+
+void
+flusher_close(struct flusher *f)
+{
+	if (f == NULL)
+		return;
+	must(pthread_mutex_lock(&f->lock));
+	f->stop = true;
+	must(pthread_cond_signal(&f->changed));
+	must(pthread_mutex_unlock(&f->lock));
+	must(pthread_join(f->thread, NULL));
+	loop_unwatch(f->loop, f->wake);
+	(void)close(f->wake); /* holds nothing */
+	must(pthread_cond_destroy(&f->changed));
+	must(pthread_mutex_destroy(&f->lock));
+	mem_free(f->keys);
+	mem_free(f->sorted);
+	mem_free(f);
+}
