@@ -1,7 +1,7 @@
 /* When the engine is written; see writeback.h. */
 #include "kvd/writeback.h"
 
-#include <assert.h>
+#include <sysexits.h>
 
 #include "kvd/flush.h"
 #include "kvd/kvd.h"
@@ -149,6 +149,9 @@ writeback_finish(struct kvd *k)
 		return; /* each turn was written */
 	if (store_is_frozen(&k->store))
 		wait_for_flush(k);
-	if (!store_is_frozen(&k->store))
-		write_now(k);
+	if (k->exit_code == EX_IOERR || !store_is_dirty(&k->store))
+		return;
+	freeze(k);
+	flusher_start(k->flusher);
+	wait_for_flush(k);
 }

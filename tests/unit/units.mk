@@ -104,6 +104,10 @@ UNIT_snapshot := $(KVD_MACHINE) kvd/adopt.c
 UNIT_LIBS_snapshot := -llmdb -lleveldb -lxxhash
 UNIT_check := $(KVD_MACHINE)
 UNIT_LIBS_check := -llmdb -lleveldb -lxxhash
+UNIT_writeback := $(KVD_MACHINE)
+UNIT_LIBS_writeback := -llmdb -lleveldb -lxxhash
+UNIT_overlay := kvd/overlay.c base/buf.c base/hash.c base/log.c base/mem.c
+UNIT_LIBS_overlay := -lxxhash
 UNIT_store := kvd/store.c kvd/session.c kvd/marker.c kvd/dirs.c kvd/overlay.c \
 	kvd/record.c kvd/sync.c kvd/flush.c kvd/engine.c kvd/engine_memory.c \
 	kvd/engine_lmdb.c kvd/engine_leveldb.c proto/wire.c base/blob.c \
