@@ -30,6 +30,7 @@ struct config {
 	const char *snapshot_count;
 	const char *snapshot_rate_bytes;
 	const char *log_keep_bytes;
+	const char *write_back_bytes;
 	const char *lmdb_map_bytes;
 	const char *leveldb_cache_bytes;
 	const char *leveldb_write_buffer_bytes;

@@ -148,6 +148,7 @@ add_kvd(struct args *a, const struct config *c)
 	if (c->rebuild)
 		add(a, "--rebuild");
 	add_number(a, "--check-interval-ms", c->check_interval_ms);
+	add_given(a, "--write-back-bytes", c->write_back_bytes);
 	add_given(a, "--lmdb-map-bytes", c->lmdb_map_bytes);
 	add_given(a, "--leveldb-cache-bytes", c->leveldb_cache_bytes);
 	add_given(

@@ -291,7 +291,7 @@ the_same_log_gives_the_same_state_whenever_it_is_written(void **state)
 
 /* What a killed process leaves is what was flushed: a state that there was. */
 static void
-a_kill_between_flushes_leaves_an_earlier_state_and_replay_goes_on(void **state)
+a_kill_between_flushes_leaves_an_earlier_state(void **state)
 {
 	enum { N = 3000 };
 	struct fixture *f = *state, whole = {.ops = &engine_memory};
@@ -433,7 +433,7 @@ sent_head(void)
 /* Two flushes stand before it: the one that runs, and the one of what was
  * applied since.  Then it has all of that, and none of what came later. */
 static void
-a_snapshot_asked_for_during_a_flush_has_what_was_applied_by_then(void **state)
+a_snapshot_asked_for_during_a_flush_begins_after_it(void **state)
 {
 	struct fixture *f = *state;
 	struct kvd *k = &f->kvd;
@@ -523,13 +523,11 @@ main(void)
 	    EACH(a_clean_end_writes_what_is_frozen_and_what_is_staged),
 	    EACH(reads_see_the_newest_write_wherever_it_is),
 	    EACH(the_same_log_gives_the_same_state_whenever_it_is_written),
-	    EACH(
-		a_kill_between_flushes_leaves_an_earlier_state_and_replay_goes_on),
+	    EACH(a_kill_between_flushes_leaves_an_earlier_state),
 	    EACH(results_that_come_and_go_between_two_flushes_are_not_stored),
 	    EACH(while_both_tables_are_full_raftd_is_told_no_more),
 	    EACH(a_write_that_fails_ends_kvd_and_is_not_tried_again),
-	    EACH(
-		a_snapshot_asked_for_during_a_flush_has_what_was_applied_by_then),
+	    EACH(a_snapshot_asked_for_during_a_flush_begins_after_it),
 	    EACH(damage_below_the_tables_is_found),
 	};
 

@@ -134,4 +134,5 @@ unit-programs: $(O)/tests/lib/flip
 
 # What has a second thread; `make check-threads` runs these under
 # ThreadSanitizer.
-UNITS_THREADED := base_log_sink link snapio snaps store transfer writer
+UNITS_THREADED := base_log_sink engine link snapio snaps store transfer \
+	writeback writer
