@@ -42,7 +42,7 @@ def one():
 def three():
     """Three nodes with three engines, started."""
     peers = ",".join(f"127.0.0.1:{4080 + 100 * i}" for i in range(3))
-    made = [units.Instance(f"n{i + 1}", i + 1, peers, 4079 + 100 * i,
+    made = [units.Instance(f"c{i + 1}", i + 1, peers, 4079 + 100 * i,
                            METCD_ENGINE=engine)
             for i, engine in enumerate(("lmdb", "leveldb", "memory"))]
     for m in made:

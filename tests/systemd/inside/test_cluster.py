@@ -24,9 +24,9 @@ def same_state(nodes):
 
 
 def test_every_node_answers_with_the_newest_value(three):
-    three[0].put("shared", b"by n1")
+    three[0].put("shared", b"by c1")
     for n in three:
-        assert n.get("shared") == b"by n1"
+        assert n.get("shared") == b"by c1"
     wait_until("all hold the same", lambda: same_state(three), 20)
     assert [n.status()["kv"]["engine"] for n in three] == \
         ["lmdb", "leveldb", "memory"]

@@ -3,6 +3,7 @@
 import grp
 import http.client
 import os
+import re
 import signal
 import socket
 import stat
@@ -34,6 +35,15 @@ def test_curl_puts_and_gets(one):
     url = f"http://127.0.0.1:{one.client}/hello"
     units.run("curl", "-sSf", "-L", url, "-XPUT", "-d", "world")
     assert units.run("curl", "-sSf", "-L", url) == "world"
+
+
+def test_metrics_have_figures_of_all_three(one):
+    """Least rights leave each what it says of itself."""
+    text = web.request(one.admin, "GET", "/metrics").body.decode()
+    for process in units.PROCESSES:
+        assert f'metcd_process_up{{process="{process}"}} 1\n' in text
+        assert re.search(rf"^metcd_{process}_process_resident_memory_bytes "
+                         r"[1-9]", text, re.MULTILINE), text
 
 
 def test_systemctl_status_says_how_it_is(one):
@@ -84,7 +94,11 @@ def test_directories_and_sockets_are_for_the_node_alone(one):
 
 def test_the_journal_is_readable(one):
     one.put("journal", b"secret-value")
-    assert "became leader" in one.journal("raftd", "-o", "cat")
+    # The journal has time and priority; the line does not repeat them.
+    lines = one.journal("raftd", "-p", "info", "-o", "cat").splitlines()
+    assert any(re.match(r"info +raftd\[1\] became leader term=\d+ ", line)
+               for line in lines), lines
+    assert "became leader" not in one.journal("raftd", "-p", "warning")
     assert "ready engine=lmdb" in one.journal("kvd", "-o", "cat")
     said = one.journal("httpd", "-o", "cat")
     assert "listening port=data" in said and "socket=inherited" in said
