@@ -14,36 +14,6 @@
 struct answered answered[WAITERS];
 size_t answers;
 
-struct wire *
-link_begin(struct link *l, enum msg_type type)
-{
-	if (!l->up)
-		return NULL;
-	assert_true(l->sent < SENT_MAX);
-	l->message[l->sent].type = (uint8_t)type;
-	wire_encode(&l->wire, &l->message[l->sent].body);
-	return &l->wire;
-}
-
-void
-link_end(struct link *l)
-{
-	assert_int_equal(wire_err(&l->wire), ERR_OK);
-	l->sent++;
-}
-
-bool
-link_is_up(const struct link *l)
-{
-	return l->up;
-}
-
-bool
-link_is_full(const struct link *l)
-{
-	return l->full;
-}
-
 static void
 on_answer(struct waiter *w, const struct answer *a)
 {
@@ -78,10 +48,8 @@ teardown(void **state)
 	pending_stop(t->p); /* closes all batches */
 	assert_int_equal(pending_count(t->p), 0);
 	pending_close(t->p);
-	for (size_t i = 0; i < SENT_MAX; i++) {
-		buf_free(&t->raftd.message[i].body);
-		buf_free(&t->kvd.message[i].body);
-	}
+	link_fake_clear(&t->raftd);
+	link_fake_clear(&t->kvd);
 	mem_free(t);
 	return 0;
 }

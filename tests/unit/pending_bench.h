@@ -4,22 +4,11 @@
 #define TESTS_UNIT_PENDING_BENCH_H
 
 #include "httpd/pending.h"
+#include "tests/unit/link_fake.h"
 
 #define EPOCH 77u
 #define NODE 3u
 #define TIMEOUT_MS 5000u
-
-#define SENT_MAX 256
-
-struct link {
-	bool up, full;
-	size_t sent; /* messages */
-	struct {
-		uint8_t type;
-		struct buf body;
-	} message[SENT_MAX];
-	struct wire wire;
-};
 
 #define WAITERS 64
 

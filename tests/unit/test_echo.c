@@ -8,44 +8,7 @@
 #include <cmocka.h>
 
 #include "raftd/echo.h"
-
-struct link {
-	bool up, full;
-	unsigned sent;
-	enum msg_type type;
-	uint64_t token;
-	struct buf body;
-	struct wire wire;
-};
-
-struct wire *
-link_begin(struct link *l, enum msg_type type)
-{
-	if (l == NULL || !l->up)
-		return NULL;
-	l->type = type;
-	buf_clear(&l->body);
-	wire_encode(&l->wire, &l->body);
-	return &l->wire;
-}
-
-void
-link_end(struct link *l)
-{
-	struct msg_status_ask m;
-	struct wire w;
-
-	wire_decode(&w, buf_bytes(&l->body));
-	assert_int_equal(msg_status_ask_wire(&w, &m), ERR_OK);
-	l->token = m.token;
-	l->sent++;
-}
-
-bool
-link_is_full(const struct link *l)
-{
-	return l != NULL && l->full;
-}
+#include "tests/unit/link_fake.h"
 
 static struct link out;
 static struct echo echo;
@@ -63,7 +26,7 @@ static int
 tear_down(void **state)
 {
 	(void)state;
-	buf_free(&out.body);
+	link_fake_clear(&out);
 	return 0;
 }
 
@@ -96,9 +59,9 @@ an_answer_is_a_round_trip(void **state)
 
 	(void)state;
 	echo_ask(&echo, &out);
-	assert_int_equal(out.type, MSG_PING);
+	assert_int_equal(link_fake_last_type(&out), MSG_PING);
 	assert_int_equal(measured(), 0);
-	assert_int_equal(pong(out.token), ERR_OK);
+	assert_int_equal(pong(link_fake_last_token(&out)), ERR_OK);
 	assert_int_equal(measured(), 1);
 	assert_true(echo.round_trips.sum_ns <= mono_now().ns - before.ns);
 }
@@ -121,7 +84,7 @@ a_slow_answer_is_waited_for(void **state)
 	echo.sent_at.ns -= ECHO_MS * UINT64_C(1000000);
 	echo_ask(&echo, &out);
 	assert_int_equal(out.sent, 1);
-	assert_int_equal(pong(out.token), ERR_OK);
+	assert_int_equal(pong(link_fake_last_token(&out)), ERR_OK);
 	assert_true(echo.round_trips.sum_ns >= ECHO_MS * UINT64_C(1000000));
 }
 
@@ -134,15 +97,15 @@ only_the_first_answer_to_the_last_question_counts(void **state)
 	assert_int_equal(pong(0), ERR_OK); /* nothing was asked */
 	assert_int_equal(pong(1), ERR_OK);
 	echo_ask(&echo, &out);
-	old = out.token;
+	old = link_fake_last_token(&out);
 	give_up();
 	echo_ask(&echo, &out);
-	assert_int_not_equal(old, out.token);
+	assert_int_not_equal(old, link_fake_last_token(&out));
 	assert_int_equal(pong(old), ERR_OK);
-	assert_int_equal(pong(out.token + 1), ERR_OK);
+	assert_int_equal(pong(link_fake_last_token(&out) + 1), ERR_OK);
 	assert_int_equal(measured(), 0);
-	assert_int_equal(pong(out.token), ERR_OK);
-	assert_int_equal(pong(out.token), ERR_OK);
+	assert_int_equal(pong(link_fake_last_token(&out)), ERR_OK);
+	assert_int_equal(pong(link_fake_last_token(&out)), ERR_OK);
 	assert_int_equal(measured(), 1);
 }
 
@@ -172,8 +135,8 @@ a_question_is_answered_with_its_token(void **state)
 	assert_int_equal(msg_status_ask_wire(&w, &m), ERR_OK);
 	wire_decode(&w, buf_bytes(&body));
 	assert_int_equal(echo_answer(&out, &w), ERR_OK);
-	assert_int_equal(out.type, MSG_PONG);
-	assert_int_equal(out.token, 77);
+	assert_int_equal(link_fake_last_type(&out), MSG_PONG);
+	assert_int_equal(link_fake_last_token(&out), 77);
 	wire_decode(&w, buf_bytes(&body));
 	assert_int_equal(echo_answer(NULL, &w), ERR_OK); /* not a peer */
 	wire_decode(&w, bytes_of(body.data, body.len - 1));

@@ -10,49 +10,7 @@
 
 #include "httpd/checker.h"
 #include "httpd/control.h"
-
-#define SENT_MAX 16
-
-struct link {
-	bool up;
-	size_t sent;
-	struct {
-		uint8_t type;
-		struct buf body;
-	} message[SENT_MAX];
-	struct wire wire;
-};
-
-struct wire *
-link_begin(struct link *l, enum msg_type type)
-{
-	if (!l->up)
-		return NULL;
-	assert_true(l->sent < SENT_MAX);
-	l->message[l->sent].type = (uint8_t)type;
-	wire_encode(&l->wire, &l->message[l->sent].body);
-	return &l->wire;
-}
-
-void
-link_end(struct link *l)
-{
-	assert_int_equal(wire_err(&l->wire), ERR_OK);
-	l->sent++;
-}
-
-bool
-link_is_up(const struct link *l)
-{
-	return l->up;
-}
-
-bool
-link_is_full(const struct link *l)
-{
-	(void)l;
-	return false;
-}
+#include "tests/unit/link_fake.h"
 
 static struct link raftd, kvd;
 static const struct mono start = {1000000000};
@@ -99,13 +57,9 @@ set_up(void **state)
 static int
 tear_down(void **state)
 {
-	struct link *const links[] = {&raftd, &kvd};
-
 	(void)state;
-	for (size_t i = 0; i < 2; i++) {
-		while (links[i]->sent > 0)
-			buf_free(&links[i]->message[--links[i]->sent].body);
-	}
+	link_fake_clear(&raftd);
+	link_fake_clear(&kvd);
 	return 0;
 }
 

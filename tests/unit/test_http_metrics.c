@@ -10,49 +10,7 @@
 
 #include "httpd/metrics.h"
 #include "httpd/traffic.h"
-
-struct link {
-	bool up, full;
-	unsigned asked;
-	uint64_t token; /* of the last question */
-	struct buf body;
-	struct wire wire;
-};
-
-struct wire *
-link_begin(struct link *l, enum msg_type type)
-{
-	assert_int_equal(type, MSG_METRICS_ASK);
-	if (!l->up)
-		return NULL;
-	buf_clear(&l->body);
-	wire_encode(&l->wire, &l->body);
-	return &l->wire;
-}
-
-void
-link_end(struct link *l)
-{
-	struct msg_status_ask m;
-	struct wire w;
-
-	wire_decode(&w, buf_bytes(&l->body));
-	assert_int_equal(msg_status_ask_wire(&w, &m), ERR_OK);
-	l->token = m.token;
-	l->asked++;
-}
-
-bool
-link_is_up(const struct link *l)
-{
-	return l->up;
-}
-
-bool
-link_is_full(const struct link *l)
-{
-	return l->full;
-}
+#include "tests/unit/link_fake.h"
 
 static struct link raftd, kvd;
 static struct scrapes *sc;
@@ -95,8 +53,8 @@ tear_down(void **state)
 {
 	(void)state;
 	scrapes_close(sc);
-	buf_free(&raftd.body);
-	buf_free(&kvd.body);
+	link_fake_clear(&raftd);
+	link_fake_clear(&kvd);
 	buf_free(&told);
 	return 0;
 }
@@ -131,12 +89,14 @@ what_all_three_say_is_put_together(void **state)
 {
 	(void)state;
 	scrapes_add(sc, &one, start);
-	assert_int_equal(raftd.asked, 1);
-	assert_int_equal(kvd.asked, 1);
-	say(MSG_RAFTD, raftd.token, "from_raftd 1\n");
+	assert_int_equal(raftd.sent, 1);
+	assert_int_equal(kvd.sent, 1);
+	assert_int_equal(link_fake_last_type(&raftd), MSG_METRICS_ASK);
+	assert_int_equal(link_fake_last_type(&kvd), MSG_METRICS_ASK);
+	say(MSG_RAFTD, link_fake_last_token(&raftd), "from_raftd 1\n");
 	scrapes_run(sc, start);
 	assert_int_equal(answers, 0);
-	say(MSG_KVD, kvd.token, "from_kvd 2\n");
+	say(MSG_KVD, link_fake_last_token(&kvd), "from_kvd 2\n");
 	scrapes_run(sc, start);
 	assert_int_equal(answers, 1);
 	assert_true(has("from_raftd 1\n"));
@@ -155,7 +115,7 @@ who_is_away_is_not_waited_for(void **state)
 	(void)state;
 	kvd.up = false;
 	scrapes_add(sc, &one, start);
-	say(MSG_RAFTD, raftd.token, "from_raftd 1\n");
+	say(MSG_RAFTD, link_fake_last_token(&raftd), "from_raftd 1\n");
 	scrapes_run(sc, start);
 	assert_int_equal(answers, 1);
 	assert_true(has(RAFTD_UP));
@@ -170,13 +130,13 @@ who_hangs_is_waited_for_a_moment_and_no_old_text_is_shown(void **state)
 
 	(void)state;
 	scrapes_add(sc, &one, start);
-	say(MSG_RAFTD, raftd.token, "from_raftd 1\n");
-	say(MSG_KVD, kvd.token, "from_kvd 2\n");
+	say(MSG_RAFTD, link_fake_last_token(&raftd), "from_raftd 1\n");
+	say(MSG_KVD, link_fake_last_token(&kvd), "from_kvd 2\n");
 	scrapes_run(sc, start);
 	assert_int_equal(answers, 1);
 
 	scrapes_add(sc, &two, start);
-	say(MSG_RAFTD, raftd.token, "from_raftd 3\n");
+	say(MSG_RAFTD, link_fake_last_token(&raftd), "from_raftd 3\n");
 	scrapes_run(sc, start);
 	assert_int_equal(answers, 1);
 	assert_true(scrapes_next(sc).ns == later.ns);
@@ -194,17 +154,17 @@ what_comes_late_is_for_nobody(void **state)
 
 	(void)state;
 	scrapes_add(sc, &one, start);
-	late = kvd.token;
-	say(MSG_RAFTD, raftd.token, "from_raftd 1\n");
+	late = link_fake_last_token(&kvd);
+	say(MSG_RAFTD, link_fake_last_token(&raftd), "from_raftd 1\n");
 	scrapes_run(sc, mono_add_ms(start, METRICS_MS));
 	assert_int_equal(answers, 1);
 
 	scrapes_add(sc, &two, start);
 	say(MSG_KVD, late, "from_kvd 2\n");
-	say(MSG_RAFTD, raftd.token, "from_raftd 3\n");
+	say(MSG_RAFTD, link_fake_last_token(&raftd), "from_raftd 3\n");
 	scrapes_run(sc, start);
 	assert_int_equal(answers, 1);
-	say(MSG_KVD, kvd.token, "from_kvd 4\n");
+	say(MSG_KVD, link_fake_last_token(&kvd), "from_kvd 4\n");
 	scrapes_run(sc, start);
 	assert_int_equal(answers, 2);
 	assert_true(has("from_kvd 4\n"));
@@ -216,7 +176,7 @@ who_dies_while_it_is_waited_for_is_down(void **state)
 {
 	(void)state;
 	scrapes_add(sc, &one, start);
-	say(MSG_KVD, kvd.token, "from_kvd 1\n");
+	say(MSG_KVD, link_fake_last_token(&kvd), "from_kvd 1\n");
 	raftd.up = false;
 	scrapes_run(sc, start);
 	assert_int_equal(answers, 1);
@@ -230,9 +190,9 @@ what_the_dead_said_is_left_out(void **state)
 {
 	(void)state;
 	scrapes_add(sc, &one, start);
-	say(MSG_RAFTD, raftd.token, "from_raftd 1\n");
+	say(MSG_RAFTD, link_fake_last_token(&raftd), "from_raftd 1\n");
 	raftd.up = false;
-	say(MSG_KVD, kvd.token, "from_kvd 1\n");
+	say(MSG_KVD, link_fake_last_token(&kvd), "from_kvd 1\n");
 	scrapes_run(sc, start);
 	assert_int_equal(answers, 1);
 	assert_true(has(RAFTD_DOWN));
@@ -245,8 +205,8 @@ a_full_link_is_not_asked(void **state)
 	(void)state;
 	kvd.full = true;
 	scrapes_add(sc, &one, start);
-	assert_int_equal(kvd.asked, 0);
-	say(MSG_RAFTD, raftd.token, "from_raftd 1\n");
+	assert_int_equal(kvd.sent, 0);
+	say(MSG_RAFTD, link_fake_last_token(&raftd), "from_raftd 1\n");
 	scrapes_run(sc, mono_add_ms(start, METRICS_MS));
 	assert_int_equal(answers, 1);
 	assert_true(has(KVD_DOWN));
@@ -260,8 +220,8 @@ whose_client_left_is_forgotten(void **state)
 	scrapes_add(sc, &two, start);
 	scrapes_forget(sc, &one);
 	scrapes_forget(sc, &one);
-	say(MSG_RAFTD, raftd.token, "r 1\n");
-	say(MSG_KVD, kvd.token, "k 1\n");
+	say(MSG_RAFTD, link_fake_last_token(&raftd), "r 1\n");
+	say(MSG_KVD, link_fake_last_token(&kvd), "k 1\n");
 	scrapes_run(sc, start);
 	assert_int_equal(answers, 1);
 	assert_false(two.waiting);
@@ -288,7 +248,7 @@ answers_nobody_asked_for_are_not_kept(void **state)
 	(void)state;
 	say(MSG_KVD, 77, "from_kvd 1\n"); /* of an httpd before this one */
 	scrapes_add(sc, &one, start);
-	say(MSG_RAFTD, raftd.token, "r 1\n");
+	say(MSG_RAFTD, link_fake_last_token(&raftd), "r 1\n");
 	scrapes_run(sc, mono_add_ms(start, METRICS_MS));
 	assert_int_equal(answers, 1);
 	assert_true(has(KVD_DOWN));

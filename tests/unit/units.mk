@@ -51,18 +51,18 @@ UNIT_http_uri := httpd/uri.c base/buf.c base/mem.c base/log.c
 UNIT_http_etag := httpd/etag.c
 UNIT_http_problem := httpd/problem.c proto/err.c base/buf.c base/mem.c base/log.c
 UNIT_LIBS_http_problem := -ljansson
-UNIT_http_pending := tests/unit/pending_bench.c httpd/pending.c \
+UNIT_http_pending := tests/unit/link_fake.c tests/unit/pending_bench.c httpd/pending.c \
 	httpd/batch.c proto/cmd.c proto/msg.c \
 	proto/wire.c proto/err.c base/buf.c base/mem.c base/log.c base/mono.c
 UNIT_http_deadline := $(UNIT_http_pending)
-UNIT_http_metrics := httpd/metrics.c httpd/asker.c httpd/traffic.c base/metrics.c \
+UNIT_http_metrics := tests/unit/link_fake.c httpd/metrics.c httpd/asker.c httpd/traffic.c base/metrics.c \
 	base/process.c proto/msg.c proto/wire.c proto/err.c base/buf.c \
 	base/mem.c base/log.c base/mono.c
-UNIT_echo := raftd/echo.c base/metrics.c proto/msg.c proto/wire.c base/buf.c \
+UNIT_echo := tests/unit/link_fake.c raftd/echo.c base/metrics.c proto/msg.c proto/wire.c base/buf.c \
 	base/mem.c base/log.c base/mono.c
 UNIT_http_fields := httpd/fields.c httpd/route.c base/buf.c base/mem.c base/log.c
 UNIT_LIBS_http_fields := -ljansson
-UNIT_http_control := httpd/control.c httpd/asker.c httpd/checker.c httpd/pending.c \
+UNIT_http_control := tests/unit/link_fake.c httpd/control.c httpd/asker.c httpd/checker.c httpd/pending.c \
 	httpd/batch.c proto/cmd.c proto/msg.c proto/wire.c proto/err.c \
 	base/buf.c base/mem.c base/log.c base/mono.c
 KVD_MACHINE := tests/unit/kvd_fixture.c kvd/apply.c kvd/read.c kvd/session.c \
