@@ -1,4 +1,5 @@
 /* A kvd without links, and logs for it; see kvd_fixture.h. */
+#include "kvd/snapshot.h"
 #include "tests/unit/kvd_fixture.h"
 
 #include <stdio.h>
@@ -386,4 +387,13 @@ expect_state_is_that_of_the_keys(struct fixture *f)
 	assert_int_equal(s->bytes, bytes);
 	assert_int_equal(s->hash.lo, hash.lo);
 	assert_int_equal(s->hash.hi, hash.hi);
+}
+
+void
+run_snapshot(struct fixture *f)
+{
+	static struct mono now;
+
+	now = mono_add_ms(now, 100);
+	snapshot_run(&f->kvd, now);
 }

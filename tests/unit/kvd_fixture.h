@@ -63,6 +63,8 @@ void entries_free(struct test_entry *entries, size_t n);
 enum err take(
     struct fixture *f, uint64_t index, const struct test_entry *e, size_t n);
 void turn(struct fixture *f); /* apply, reply, answer */
+/* A turn of taking a snapshot, some time after the one before. */
+void run_snapshot(struct fixture *f);
 /* Feed all after the applied index, in COMMITs and turns of varying size. */
 void feed(
     struct fixture *f, const struct test_entry *e, size_t n, unsigned seed);
@@ -71,5 +73,17 @@ struct msg_reply_item one(struct fixture *f, uint64_t seq, struct cmd cmd);
 
 /* The state's counters and hash are those of the keys that are there. */
 void expect_state_is_that_of_the_keys(struct fixture *f);
+
+/* A test with each of the engines. */
+#define ON_ENGINE(test, engine)                                                \
+	{                                                                      \
+		.name = #test " [" engine "]", .test_func = test,              \
+		.setup_func = fixture_setup,                                   \
+		.teardown_func = fixture_teardown,                             \
+		.initial_state = (void *)(uintptr_t)engine                     \
+	}
+#define EACH(test)                                                             \
+	ON_ENGINE(test, "memory"), ON_ENGINE(test, "lmdb"),                    \
+	    ON_ENGINE(test, "leveldb")
 
 #endif

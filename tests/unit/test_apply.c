@@ -546,15 +546,6 @@ after_sigkill_the_state_fits_the_keys_and_replay_goes_on(void **state)
 	entries_free(e, N);
 }
 
-#define ON(test, engine)                                                       \
-	{                                                                      \
-		.name = #test " [" engine "]", .test_func = test,              \
-		.setup_func = fixture_setup,                                   \
-		.teardown_func = fixture_teardown,                             \
-		.initial_state = (void *)(uintptr_t)engine                     \
-	}
-#define EACH(test) ON(test, "memory"), ON(test, "lmdb"), ON(test, "leveldb")
-
 int
 main(void)
 {

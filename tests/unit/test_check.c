@@ -218,16 +218,6 @@ a_bit_that_has_flipped_in_the_store_is_found(void **state)
 	assert_true(diverged(f, &index));
 }
 
-/* A turn, some time after the one before. */
-static void
-run_snapshot(struct fixture *f)
-{
-	static struct mono now;
-
-	now = mono_add_ms(now, 100);
-	snapshot_run(&f->kvd, now);
-}
-
 static void
 what_is_damaged_does_not_become_a_snapshot(void **state)
 {
@@ -254,14 +244,6 @@ what_is_damaged_does_not_become_a_snapshot(void **state)
 	assert_int_equal(f->kvd.exit_code, 0);
 	buf_free(&body);
 }
-
-#define EACH(test)                                                             \
-	{#test " (memory)", test, fixture_setup, fixture_teardown, "memory"},  \
-	    {#test " (lmdb)", test, fixture_setup, fixture_teardown, "lmdb"},  \
-	{                                                                      \
-#test " (leveldb)", test, fixture_setup, fixture_teardown,     \
-		    "leveldb"                                                  \
-	}
 
 int
 main(void)

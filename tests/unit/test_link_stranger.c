@@ -262,36 +262,54 @@ silence_closes_a_link_and_beats_go_out_until_then(void **state)
 
 /* ---- a counterpart that does not read ---- */
 
+static uint8_t large[1u << 20];
+
+static void
+send_large(struct end *server)
+{
+	struct bytes body = bytes_of(large, sizeof(large));
+
+	wire_bytes(
+	    link_begin(server->link, MSG_RAFT_STATUS), &body, sizeof(large));
+	link_end(server->link);
+}
+
+/* A link to a descriptor that nobody reads, full; returns how many large
+ * messages that took. */
+static unsigned
+fill_link(struct end *server, const char *url, int *fd)
+{
+	struct buf out = {0};
+	unsigned sent = 0;
+
+	end_open(server, MSG_RAFTD, 1);
+	end_listen(server, url);
+	*fd = raw_connect(url);
+	raw_hello(&out, MSG_HTTPD);
+	raw_send(*fd, out.data, out.len);
+	buf_free(&out);
+	wait_for(server, NULL, is_up, server);
+	while (!link_is_full(server->link)) {
+		send_large(server);
+		links_flush(server->ls);
+		sent++;
+	}
+	return sent;
+}
+
 static void
 a_queue_over_its_bound_drops_the_link(void **state)
 {
-	static uint8_t data[1u << 20];
 	struct end server;
-	struct buf out = {0};
-	unsigned sent = 0;
-	struct bytes body = bytes_of(data, sizeof(data));
+	unsigned sent;
 	int fd;
 
 	(void)state;
-	end_open(&server, MSG_RAFTD, 1);
-	end_listen(&server, ipc_url);
-	fd = raw_connect(ipc_url);
-	raw_hello(&out, MSG_HTTPD);
-	raw_send(fd, out.data, out.len);
-	wait_for(&server, NULL, is_up, &server);
-	while (!link_is_full(server.link)) {
-		wire_bytes(link_begin(server.link, MSG_RAFT_STATUS), &body,
-		    sizeof(data));
-		link_end(server.link);
-		links_flush(server.ls);
-		sent++;
-	}
+	sent = fill_link(&server, ipc_url, &fd);
 	assert_in_range(sent, 32, 40);
 	assert_in_range(link_queued_bytes(server.link), 32u << 20, 34u << 20);
 	while (link_is_up(server.link) && sent < 100) {
-		wire_bytes(link_begin(server.link, MSG_RAFT_STATUS), &body,
-		    sizeof(data));
-		link_end(server.link);
+		send_large(&server);
 		sent++;
 	}
 	assert_in_range(sent, 64, 70);
@@ -301,7 +319,6 @@ a_queue_over_its_bound_drops_the_link(void **state)
 	wait_for(&server, NULL, raw_is_closed, &fd);
 	assert_int_equal(server.downs, 1);
 	close(fd);
-	buf_free(&out);
 	end_close(&server);
 }
 
@@ -324,32 +341,17 @@ is_read_and_full_no_more(void *arg)
 static void
 a_full_link_that_is_read_is_full_no_more(void **state)
 {
-	static uint8_t data[1u << 20];
-	struct bytes body = bytes_of(data, sizeof(data));
 	struct reader reader;
 	struct end server;
-	struct buf out = {0};
 	int fd;
 
 	(void)state;
-	end_open(&server, MSG_RAFTD, 1);
-	end_listen(&server, tcp_url);
-	fd = raw_connect(tcp_url);
-	raw_hello(&out, MSG_HTTPD);
-	raw_send(fd, out.data, out.len);
-	wait_for(&server, NULL, is_up, &server);
-	while (!link_is_full(server.link)) {
-		wire_bytes(link_begin(server.link, MSG_RAFT_STATUS), &body,
-		    sizeof(data));
-		link_end(server.link);
-		links_flush(server.ls);
-	}
+	(void)fill_link(&server, tcp_url, &fd);
 	assert_true(turn(&server, NULL, 20, NULL, NULL));
 	assert_true(link_is_full(server.link));
 	reader = (struct reader){&server, fd};
 	wait_for(&server, NULL, is_read_and_full_no_more, &reader);
 	close(fd);
-	buf_free(&out);
 	end_close(&server);
 }
 

@@ -252,15 +252,6 @@ questions_that_cannot_be_decoded_are_refused(void **state)
 	assert_int_equal(sent_count, 0);
 }
 
-#define ON(test, engine)                                                       \
-	{                                                                      \
-		.name = #test " [" engine "]", .test_func = test,              \
-		.setup_func = fixture_setup,                                   \
-		.teardown_func = fixture_teardown,                             \
-		.initial_state = (void *)(uintptr_t)engine                     \
-	}
-#define EACH(test) ON(test, "memory"), ON(test, "lmdb"), ON(test, "leveldb")
-
 int
 main(void)
 {

@@ -20,16 +20,6 @@
 
 /* --- playing raftd --- */
 
-/* A turn, some time after the one before. */
-static void
-run_snapshot(struct fixture *f)
-{
-	static struct mono now;
-
-	now = mono_add_ms(now, 100);
-	snapshot_run(&f->kvd, now);
-}
-
 static void
 ask(struct fixture *f, uint8_t type, uint64_t id, uint32_t window)
 {
@@ -746,19 +736,7 @@ a_change_that_is_killed_again_and_again_succeeds(void **state)
 	other_free(g);
 }
 
-#define EACH(test)                                                             \
-	{#test " (memory)", test, fixture_setup, fixture_teardown, "memory"},  \
-	    {#test " (lmdb)", test, fixture_setup, fixture_teardown, "lmdb"},  \
-	{                                                                      \
-#test " (leveldb)", test, fixture_setup, fixture_teardown,     \
-		    "leveldb"                                                  \
-	}
-#define DURABLE(test)                                                          \
-	{#test " (lmdb)", test, fixture_setup, fixture_teardown, "lmdb"},      \
-	{                                                                      \
-#test " (leveldb)", test, fixture_setup, fixture_teardown,     \
-		    "leveldb"                                                  \
-	}
+#define DURABLE(test) ON_ENGINE(test, "lmdb"), ON_ENGINE(test, "leveldb")
 
 int
 main(void)
