@@ -235,7 +235,7 @@ everybody_is_answered_at_the_end(void **state)
 	(void)state;
 	scrapes_add(sc, &one, start);
 	scrapes_add(sc, &two, start);
-	say(MSG_KVD, kvd.token, "from_kvd 1\n");
+	say(MSG_KVD, link_fake_last_token(&kvd), "from_kvd 1\n");
 	scrapes_stop(sc);
 	assert_int_equal(answers, 2);
 	assert_true(has(RAFTD_DOWN));
