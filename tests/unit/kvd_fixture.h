@@ -82,7 +82,7 @@ void expect_state_is_that_of_the_keys(struct fixture *f);
 		.teardown_func = fixture_teardown,                             \
 		.initial_state = (void *)(uintptr_t)engine                     \
 	}
-#define EACH(test)                                                             \
+#define EACH_ENGINE(test)                                                      \
 	ON_ENGINE(test, "memory"), ON_ENGINE(test, "lmdb"),                    \
 	    ON_ENGINE(test, "leveldb")
 

@@ -550,22 +550,26 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    EACH(after_sigkill_the_state_fits_the_keys_and_replay_goes_on),
-	    EACH(a_put_creates_then_replaces_and_counts_revision_and_version),
-	    EACH(a_delete_counts_a_revision_only_if_the_key_was_there),
-	    EACH(a_condition_that_does_not_hold_changes_nothing),
-	    EACH(commands_of_a_run_see_what_earlier_ones_did),
-	    EACH(a_batch_proposed_twice_is_applied_once_and_answered_twice),
-	    EACH(a_batch_below_done_below_is_never_applied),
-	    EACH(only_the_httpd_that_is_connected_is_answered),
-	    EACH(entries_that_are_no_batch_only_move_the_applied_index),
-	    EACH(commits_that_do_not_follow_are_refused),
-	    EACH(the_same_log_gives_the_same_state_however_it_arrives),
-	    EACH(replay_after_any_applied_index_gives_the_same_state),
-	    EACH(a_run_larger_than_the_bound_is_written_in_between),
-	    EACH(the_session_whose_last_entry_is_oldest_makes_room),
-	    EACH(a_session_forgets_its_oldest_results_but_never_reapplies_them),
-	    EACH(an_engine_that_fails_ends_kvd_and_nothing_is_answered),
+	    EACH_ENGINE(
+		after_sigkill_the_state_fits_the_keys_and_replay_goes_on),
+	    EACH_ENGINE(
+		a_put_creates_then_replaces_and_counts_revision_and_version),
+	    EACH_ENGINE(a_delete_counts_a_revision_only_if_the_key_was_there),
+	    EACH_ENGINE(a_condition_that_does_not_hold_changes_nothing),
+	    EACH_ENGINE(commands_of_a_run_see_what_earlier_ones_did),
+	    EACH_ENGINE(
+		a_batch_proposed_twice_is_applied_once_and_answered_twice),
+	    EACH_ENGINE(a_batch_below_done_below_is_never_applied),
+	    EACH_ENGINE(only_the_httpd_that_is_connected_is_answered),
+	    EACH_ENGINE(entries_that_are_no_batch_only_move_the_applied_index),
+	    EACH_ENGINE(commits_that_do_not_follow_are_refused),
+	    EACH_ENGINE(the_same_log_gives_the_same_state_however_it_arrives),
+	    EACH_ENGINE(replay_after_any_applied_index_gives_the_same_state),
+	    EACH_ENGINE(a_run_larger_than_the_bound_is_written_in_between),
+	    EACH_ENGINE(the_session_whose_last_entry_is_oldest_makes_room),
+	    EACH_ENGINE(
+		a_session_forgets_its_oldest_results_but_never_reapplies_them),
+	    EACH_ENGINE(an_engine_that_fails_ends_kvd_and_nothing_is_answered),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -249,13 +249,13 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    EACH(equal_hashes_at_an_earlier_index_are_well),
-	    EACH(who_is_contradicted_by_most_is_wrong),
-	    EACH(what_is_not_known_any_more_is_not_compared),
-	    EACH(what_we_said_ourselves_once_is_not_compared),
-	    EACH(keys_may_change_while_they_are_read),
-	    EACH(a_bit_that_has_flipped_in_the_store_is_found),
-	    EACH(what_is_damaged_does_not_become_a_snapshot),
+	    EACH_ENGINE(equal_hashes_at_an_earlier_index_are_well),
+	    EACH_ENGINE(who_is_contradicted_by_most_is_wrong),
+	    EACH_ENGINE(what_is_not_known_any_more_is_not_compared),
+	    EACH_ENGINE(what_we_said_ourselves_once_is_not_compared),
+	    EACH_ENGINE(keys_may_change_while_they_are_read),
+	    EACH_ENGINE(a_bit_that_has_flipped_in_the_store_is_found),
+	    EACH_ENGINE(what_is_damaged_does_not_become_a_snapshot),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -256,14 +256,16 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    EACH(a_read_gives_values_and_revisions_in_the_order_of_its_keys),
-	    EACH(a_read_sees_the_commits_that_came_before_it_in_the_turn),
-	    EACH(a_read_without_keys_is_answered_as_a_probe),
-	    EACH(a_read_of_another_epoch_is_not_answered),
-	    EACH(values_that_do_not_fit_are_to_be_asked_for_again),
-	    EACH(an_httpd_that_asks_gets_the_results_of_what_is_applied),
-	    EACH(status_tells_the_state_that_is_written),
-	    EACH(questions_that_cannot_be_decoded_are_refused),
+	    EACH_ENGINE(
+		a_read_gives_values_and_revisions_in_the_order_of_its_keys),
+	    EACH_ENGINE(
+		a_read_sees_the_commits_that_came_before_it_in_the_turn),
+	    EACH_ENGINE(a_read_without_keys_is_answered_as_a_probe),
+	    EACH_ENGINE(a_read_of_another_epoch_is_not_answered),
+	    EACH_ENGINE(values_that_do_not_fit_are_to_be_asked_for_again),
+	    EACH_ENGINE(an_httpd_that_asks_gets_the_results_of_what_is_applied),
+	    EACH_ENGINE(status_tells_the_state_that_is_written),
+	    EACH_ENGINE(questions_that_cannot_be_decoded_are_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

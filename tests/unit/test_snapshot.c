@@ -742,15 +742,16 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    EACH(a_snapshot_is_of_the_state_when_it_began_and_commits_go_on),
-	    EACH(no_more_chunks_are_sent_than_were_asked_for),
-	    EACH(a_full_link_and_a_turn_hold_the_next_chunk_back),
-	    EACH(an_empty_state_is_a_head_and_an_empty_chunk),
-	    EACH(what_is_loaded_takes_the_place_of_what_was_there),
-	    EACH(sessions_come_along_and_their_results_are_told),
-	    EACH(a_damaged_state_is_refused_and_the_old_one_stays),
-	    EACH(a_head_that_lies_is_refused),
-	    EACH(chunks_have_to_follow_each_other),
+	    EACH_ENGINE(
+		a_snapshot_is_of_the_state_when_it_began_and_commits_go_on),
+	    EACH_ENGINE(no_more_chunks_are_sent_than_were_asked_for),
+	    EACH_ENGINE(a_full_link_and_a_turn_hold_the_next_chunk_back),
+	    EACH_ENGINE(an_empty_state_is_a_head_and_an_empty_chunk),
+	    EACH_ENGINE(what_is_loaded_takes_the_place_of_what_was_there),
+	    EACH_ENGINE(sessions_come_along_and_their_results_are_told),
+	    EACH_ENGINE(a_damaged_state_is_refused_and_the_old_one_stays),
+	    EACH_ENGINE(a_head_that_lies_is_refused),
+	    EACH_ENGINE(chunks_have_to_follow_each_other),
 	    DURABLE(a_disk_that_is_full_leaves_the_old_state),
 	    DURABLE(after_a_kill_there_is_the_old_store_or_the_new_one),
 	    DURABLE(
