@@ -9,6 +9,15 @@
  * synced, older ones first; tables and the manifest LevelDB syncs itself
  * before it removes the log they were made from.
  *
+ * A merge of tables writes what it makes before it removes what it was made
+ * from.  Of table files of T bytes and a write buffer of W it takes, for a
+ * moment, up to 25 T (kExpandedCompaction in db/version_set.cc), or for the
+ * youngest level 12 W and about 16 MiB (kL0_StopWritesTrigger files, and level
+ * 1); logs and tables of the buffers are up to 6 W more.  So that a nearly full
+ * disk is not filled by it, both sizes follow the size of the disk: all that
+ * stays below a 20th of it (but for disks under 800 MiB, where 1 MiB, the
+ * smallest T, is the bound).  raftd keeps twice as much free (space.c).
+ *
  * leveldb_create_snapshot is never called: with a snapshot 1.23 may split the
  * versions of a key over two files and bring old ones back (fixed upstream in
  * 13e3c4e, not in Debian 12).  A plain iterator is a frozen view too. */
@@ -23,12 +32,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
 
-#define TABLE_BYTES_MAX ((size_t)8 << 20)
+#define TABLE_BYTES_MIN ((uint64_t)1 << 20) /* LevelDB's own limit */
+#define TABLE_BYTES_MAX ((uint64_t)8 << 20)
+#define BUFFER_BYTES_MIN ((uint64_t)256 << 10)
+#define DISK_PART 20u    /* of the disk a merge may take for a moment */
+#define MERGE_TABLES 32u /* 25, and some that are being made */
+#define MERGE_BUFFERS 18u
+#define LEVEL1_BYTES ((uint64_t)16 << 20)
 #define OPEN_FILES_MAX 512
 #define BLOOM_BITS_PER_NAME 10
 
@@ -85,19 +101,54 @@ leveldb_engine_close(struct engine *e)
 	mem_free(e);
 }
 
+static uint64_t
+within(uint64_t min, uint64_t x, uint64_t max)
+{
+	return x < min ? min : x > max ? max : x;
+}
+
+/* What the disk below dir allows, see above; on one of 12 GiB that is what the
+ * options say. */
+static void
+choose_sizes(const char *dir, uint64_t *table, uint64_t *buffer)
+{
+	const uint64_t wanted = engine_sizes.leveldb_write_buffer_bytes;
+	struct statvfs st;
+	uint64_t part;
+
+	*table = TABLE_BYTES_MAX;
+	*buffer = wanted;
+	if (statvfs(dir, &st) != 0)
+		return; /* opening it says what is wrong */
+	part = (uint64_t)st.f_blocks * st.f_frsize / DISK_PART;
+	*table = within(TABLE_BYTES_MIN, part / MERGE_TABLES, TABLE_BYTES_MAX);
+	part = part > LEVEL1_BYTES ? (part - LEVEL1_BYTES) / MERGE_BUFFERS : 0;
+	*buffer = part < BUFFER_BYTES_MIN ? BUFFER_BYTES_MIN : part;
+	if (*buffer > wanted)
+		*buffer = wanted;
+	if (*buffer < wanted)
+		log_info(
+		    "leveldb: a small disk, so smaller files table=%" PRIu64
+		    " write_buffer=%" PRIu64 " instead_of=%" PRIu64,
+		    *table, *buffer, wanted);
+}
+
 static leveldb_options_t *
-options_new(leveldb_filterpolicy_t *bloom, leveldb_cache_t *cache)
+options_new(
+    const char *dir, leveldb_filterpolicy_t *bloom, leveldb_cache_t *cache)
 {
 	leveldb_options_t *o = leveldb_options_create();
+	uint64_t table, buffer;
+
+	choose_sizes(dir, &table, &buffer);
 
 	leveldb_options_set_create_if_missing(o, 1);
 	/* Without it damaged log records are skipped in silence. */
 	leveldb_options_set_paranoid_checks(o, 1);
 	leveldb_options_set_compression(o, leveldb_no_compression);
-	leveldb_options_set_write_buffer_size(
-	    o, (size_t)engine_sizes.leveldb_write_buffer_bytes);
+	leveldb_options_set_write_buffer_size(o, (size_t)buffer);
 	leveldb_options_set_cache(o, cache);
-	leveldb_options_set_max_file_size(o, TABLE_BYTES_MAX);
+	leveldb_options_set_max_file_size(o, (size_t)table);
 	leveldb_options_set_max_open_files(o, OPEN_FILES_MAX);
 	leveldb_options_set_filter_policy(o, bloom);
 	return o;
@@ -113,7 +164,7 @@ leveldb_engine_open(struct engine **ep, const char *dir)
 	e->bloom = leveldb_filterpolicy_create_bloom(BLOOM_BITS_PER_NAME);
 	e->cache =
 	    leveldb_cache_create_lru((size_t)engine_sizes.leveldb_cache_bytes);
-	e->options = options_new(e->bloom, e->cache);
+	e->options = options_new(dir, e->bloom, e->cache);
 	e->get_options = leveldb_readoptions_create();
 	leveldb_readoptions_set_verify_checksums(e->get_options, 1);
 	e->scan_options = leveldb_readoptions_create();

@@ -141,7 +141,7 @@ void space_note_proposal(struct space *sp);
 /* Have they since the last time, a while ago? */
 bool space_pressed(struct space *sp, struct mono now);
 /* Is there room for a file of so many bytes? */
-bool space_for(const struct space *sp, uint64_t bytes);
+bool space_for(struct space *sp, uint64_t bytes);
 
 /* ---- check.c ---- */
 

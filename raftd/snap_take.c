@@ -21,6 +21,7 @@
 #define LOOK_MS 100u       /* between two looks whether it is time */
 #define RETRY_MS_MIN 1000u /* after a failure; doubled each time */
 #define RETRY_MS_MAX 60000u
+#define RECORD_BYTES 64u   /* of a key, besides key and value */
 #define PATIENCE_MS 60000u /* with a kvd that sends nothing */
 
 /* The file, on its way through the helper thread; freed with the last job. */
@@ -274,6 +275,17 @@ submit(struct take_file *f, struct bytes data, bool last, bool drop)
 	snapio_submit(f->rd->snapio, &j->job);
 }
 
+static bool
+has_space(const struct take *t, uint64_t bytes)
+{
+	if (space_for(t->rd->space, bytes))
+		return true;
+	log_warnx("snapshot not taken: too little space on the disk, make room "
+		  "bytes=%" PRIu64,
+	    bytes);
+	return false;
+}
+
 /* Does what kvd says fit the log?  Members are known as of the last change
  * that was applied: later than the snapshot is too late. */
 static enum err
@@ -297,7 +309,9 @@ check_head(const struct take *t, const struct msg_snap_head *h)
 	if (h->index < rd->conf.index || h->index + 1 < rlog_first(rd->rlog) ||
 	    (newest != NULL && h->index <= newest->meta.head.index))
 		return ERR_UNAVAILABLE; /* overtaken; the next one will do */
-	return ERR_OK;
+	/* What the last one took is no measure when much has been written. */
+	return has_space(t, h->bytes + h->keys * RECORD_BYTES) ? ERR_OK
+							       : ERR_NO_SPACE;
 }
 
 static enum err
@@ -344,6 +358,9 @@ take_data(struct take *t, struct wire *w)
 		return ERR_MALFORMED;
 	t->received++;
 	t->heard = mono_now();
+	/* Others have used what was there when it began. */
+	if (t->file != NULL && !m.last && !space_for(t->rd->space, 0))
+		give_up(t, ERR_NO_SPACE);
 	if (t->file != NULL) {
 		if (m.last)
 			t->state = TAKE_ENDING;
@@ -454,8 +471,7 @@ take_run(struct take *t, struct mono now)
 		return;
 	}
 	s = last_taken(t);
-	if (!space_for(rd->space, s != NULL ? s->id.bytes : 0)) {
-		log_warnx("snapshot not taken: too little space on the disk");
+	if (!has_space(t, s != NULL ? s->id.bytes : 0)) {
 		t->served = t->order_count;
 		ended(t, ERR_NO_SPACE);
 		return;

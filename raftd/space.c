@@ -15,16 +15,22 @@
 #include "raftd/raftd.h"
 
 #define LOOK_MS 1000u
-#define LOG_STEPS 16u  /* looks while the log grows by the reserve */
-#define SMALL_DISK 10u /* the reserve is at most this part of the disk */
-#define LAST_PART 4u   /* of the reserve is never used */
+#define LOOK_MS_MIN 20u /* while a file is written */
+#define LOG_STEPS 16u   /* looks while the log grows by the reserve */
+/* On a small disk the reserve is at most the larger one of a tenth of it and
+ * LEAST_BYTES, but never more than a quarter: half of that is for kvd's engine,
+ * which takes room by itself now and then (kvd/engine_leveldb.c). */
+#define SMALL_DISK 10u
+#define LEAST_BYTES ((uint64_t)64 << 20)
+#define TINY_DISK 4u
+#define LAST_PART 4u /* of the reserve is never used */
 #define GIVE_WAY_MS 30000u
 #define RESUME_PART 8u /* service resumes with so much more, of the reserve */
 
 struct space {
 	struct raftd *rd;
 	char dir[PATH_MAX];
-	struct mono look_at;
+	struct mono look_at, looked;
 	uint64_t looked_last; /* end of the log at the last look */
 	bool known;
 	bool low, out;
@@ -37,9 +43,10 @@ static void
 look(struct space *sp)
 {
 	struct statvfs st;
-	uint64_t total, need;
+	uint64_t total, most, need;
 	bool low;
 
+	sp->looked = mono_now();
 	if (statvfs(sp->dir, &st) != 0) {
 		if (sp->known)
 			log_warn("cannot tell how full the disk is");
@@ -49,9 +56,13 @@ look(struct space *sp)
 	sp->known = true;
 	sp->free = (uint64_t)st.f_bavail * st.f_frsize;
 	total = (uint64_t)st.f_blocks * st.f_frsize;
+	most =
+	    total / SMALL_DISK > LEAST_BYTES ? total / SMALL_DISK : LEAST_BYTES;
+	if (most > total / TINY_DISK)
+		most = total / TINY_DISK;
 	sp->reserve = sp->rd->opt.reserve_bytes;
-	if (sp->reserve > total / SMALL_DISK)
-		sp->reserve = total / SMALL_DISK;
+	if (sp->reserve > most)
+		sp->reserve = most;
 	need = sp->reserve;
 	if (sp->low)
 		need += need / RESUME_PART;
@@ -133,9 +144,13 @@ space_pressed(struct space *sp, struct mono now)
 	return true;
 }
 
-/* A snapshot is what makes room, by and by: it may use half of the reserve. */
+/* A snapshot is what makes room, by and by: it may use half of the reserve.
+ * It is also written faster than the usual looks come. */
 bool
-space_for(const struct space *sp, uint64_t bytes)
+space_for(struct space *sp, uint64_t bytes)
 {
+	if (sp->rd->opt.reserve_bytes > 0 &&
+	    mono_ms_since(sp->looked, mono_now()) >= LOOK_MS_MIN)
+		look(sp);
 	return !sp->known || sp->free > bytes + sp->reserve / 2;
 }

@@ -136,15 +136,14 @@ def put_until_507(node, size, seconds=20.0):
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_full_disk_refuses_writes_in_time_and_recovers_by_itself(
         make_cluster, engine):
-    """The reserve is a tenth of a disk as small as this; what LevelDB may
+    """The reserve is 64 MiB of a disk as small as this; what LevelDB may
     write without being asked, when it merges tables or is opened, must fit
     into it."""
-    cluster = make_cluster([engine], start=False, env={
-        "METCD_LEVELDB_WRITE_BUFFER_BYTES": str(1 << 20)})
+    cluster = make_cluster([engine], start=False)
     node = cluster.node(1)
     disk = SmallDisk(node, 320 << 20)
     try:
-        disk.fill(60 << 20)
+        disk.fill(92 << 20)
         node.start()
         node.wait_ready()
         pids = node.pids()
