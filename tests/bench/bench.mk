@@ -44,7 +44,7 @@ deps-bench:
 	@deploy/need-packages $(PACKAGES_BENCH)
 bench-programs: deps-bench programs $(BENCH_PROGRAMS) build/bench/raftexample
 
-BENCHES := bench-costs
+BENCHES := bench bench-quick bench-costs
 .PHONY: $(BENCHES)
 $(BENCHES): bench-programs
 	@METCD_BIN=$(CURDIR)/$(BIN) METCD_BENCH_BIN=$(CURDIR)/$(O)/tests/bench \

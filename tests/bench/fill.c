@@ -114,7 +114,7 @@ main(int argc, char *argv[])
 		fprintf(stderr, "fill: a number is out of range\n");
 		return 64;
 	}
-	maker_open(&f.maker, api, OP_PUT, strtoul(argv[6], NULL, 10), 1);
+	maker_open(&f.maker, api, OP_PUT, 0, strtoul(argv[6], NULL, 10), 1);
 	if (client_open(&f.client, argv[1], connections, on_response, &f) != 0)
 		return 69;
 	rc = drive(&f, depth);

@@ -129,15 +129,15 @@ int
 main(int argc, char *argv[])
 {
 	static struct run r;
-	unsigned connections, seconds;
+	unsigned connections, seconds, get_percent;
 	enum api api;
 	enum op op;
 	double rate;
 
 	if (argc != 10 || api_parse(argv[2], &api) == -1 ||
-	    op_parse(argv[3], &op) == -1) {
+	    op_parse(argv[3], &op, &get_percent) == -1) {
 		fprintf(stderr,
-		    "usage: openloop ADDRESS plain|v2|v3 put|get|stale|mix "
+		    "usage: openloop ADDRESS plain|v2|v3 put|get|stale|mixN "
 		    "RATE CONNECTIONS SECONDS KEYS VALUE_BYTES SEED\n");
 		return 64;
 	}
@@ -154,7 +154,7 @@ main(int argc, char *argv[])
 	r.total = (uint64_t)(rate * seconds);
 	r.due = mem_zalloc(connections, sizeof r.due[0]);
 	r.free_at = mem_zalloc(connections, sizeof(struct conn *));
-	maker_open(&r.maker, api, op, strtoul(argv[8], NULL, 10),
+	maker_open(&r.maker, api, op, get_percent, strtoul(argv[8], NULL, 10),
 	    strtoul(argv[9], NULL, 10));
 	if (client_open(&r.client, argv[1], connections, on_response, &r) != 0)
 		return 69;

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define HEAD_BYTES_MAX 256
@@ -26,16 +27,28 @@ api_parse(const char *name, enum api *api)
 }
 
 int
-op_parse(const char *name, enum op *op)
+op_parse(const char *name, enum op *op, unsigned *get_percent)
 {
-	static const char *const names[] = {"put", "get", "stale", "mix"};
+	char *end;
+	unsigned long n;
 
-	for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
-		if (strcmp(name, names[i]) == 0) {
-			*op = (enum op)i;
-			return 0;
-		}
-	return -1;
+	*get_percent = 100;
+	if (strcmp(name, "put") == 0) {
+		*op = OP_PUT;
+	} else if (strcmp(name, "get") == 0) {
+		*op = OP_GET;
+	} else if (strcmp(name, "stale") == 0) {
+		*op = OP_STALE;
+	} else if (strncmp(name, "mix", 3) == 0) {
+		n = strtoul(name + 3, &end, 10);
+		if (name[3] == '\0' || *end != '\0' || n > 100)
+			return -1;
+		*op = OP_MIX;
+		*get_percent = (unsigned)n;
+	} else {
+		return -1;
+	}
+	return 0;
 }
 
 uint64_t
@@ -70,14 +83,15 @@ add_base64(struct buf *out, struct bytes in)
 }
 
 void
-maker_open(struct maker *m, enum api api, enum op op, size_t value_bytes,
-    uint64_t seed)
+maker_open(struct maker *m, enum api api, enum op op, unsigned get_percent,
+    size_t value_bytes, uint64_t seed)
 {
 	uint8_t *value;
 
 	memset(m, 0, sizeof *m);
 	m->api = api;
 	m->op = op;
+	m->get_percent = get_percent;
 	m->random = seed * 0x9E3779B97F4A7C15u | 1;
 	value = buf_extend(&m->value, value_bytes);
 	for (size_t i = 0; i < value_bytes; i++)
@@ -194,8 +208,9 @@ maker_add(struct maker *m, uint32_t key, struct buf *out)
 	char name[16];
 
 	(void)snprintf(name, sizeof name, "k%07" PRIu32, key);
-	m->count++;
-	if (m->op == OP_PUT || (m->op == OP_MIX && m->count % 10 == 0))
+	if (m->op == OP_PUT ||
+	    (m->op == OP_MIX &&
+		random_next(&m->random) % 100 >= m->get_percent))
 		add_put(m, name, out);
 	else
 		add_get(m, name, m->op == OP_STALE, out);

@@ -20,24 +20,25 @@ enum op {
 	OP_PUT,
 	OP_GET,   /* linearizable */
 	OP_STALE, /* from the node's own state */
-	OP_MIX    /* nine OP_GET, one OP_PUT */
+	OP_MIX    /* OP_GET and OP_PUT */
 };
 
 int api_parse(const char *name, enum api *api); /* 0 or -1 */
-int op_parse(const char *name, enum op *op);    /* 0 or -1 */
+/* "put", "get", "stale", "mixN": N % OP_GET.  0 or -1. */
+int op_parse(const char *name, enum op *op, unsigned *get_percent);
 
 /* What a request is made from. */
 struct maker {
 	enum api api;
 	enum op op;
-	struct buf value;   /* owned; random letters */
-	struct buf encoded; /* owned; value in base64, for API_V3 */
-	uint64_t count;     /* requests so far */
-	uint64_t random;    /* state of random_next() */
+	unsigned get_percent; /* of OP_MIX */
+	struct buf value;     /* owned; random letters */
+	struct buf encoded;   /* owned; value in base64, for API_V3 */
+	uint64_t random;      /* state of random_next() */
 };
 
-void maker_open(struct maker *m, enum api api, enum op op, size_t value_bytes,
-    uint64_t seed);
+void maker_open(struct maker *m, enum api api, enum op op, unsigned get_percent,
+    size_t value_bytes, uint64_t seed);
 void maker_close(struct maker *m);
 /* Append the next request, for key number key, to out. */
 void maker_add(struct maker *m, uint32_t key, struct buf *out);

@@ -1,7 +1,7 @@
 -- Requests for wrk, for all systems.  After "--" on wrk's command line:
 --
 --   API      plain (metcd, raftexample, ceiling), v2 or v3 (etcd)
---   OP       put, get (linearizable), stale, mix (9 get, 1 put)
+--   OP       put, get (linearizable), stale, mixN (N % get, else put)
 --   KEYS     how many; a key is "k" and 7 digits, each is there already
 --   BYTES    of a value
 --   SEED     of the choice of keys
@@ -93,12 +93,14 @@ local function gets(api, stale)
 	return function(key) return head .. base64_of[key] .. tail end
 end
 
-local make_put, make_get, keys, op
+local make_put, make_get, keys, get_percent
 local count = 0
 
 function init(args)
-	local api, bytes = args[1], tonumber(args[4])
-	op, keys = args[2], tonumber(args[3])
+	local api, op, bytes = args[1], args[2], tonumber(args[4])
+	keys = tonumber(args[3])
+	get_percent = tonumber(op:match("^mix(%d+)$") or
+		(op == "put" and 0 or 100))
 	math.randomseed(tonumber(args[5]))
 	make_put = puts(api, bytes)
 	make_get = gets(api, op == "stale")
@@ -107,7 +109,7 @@ end
 function request()
 	count = count + 1
 	local key = string.format("k%07d", math.random(0, keys - 1))
-	if op == "put" or (op == "mix" and count % 10 == 0) then
+	if math.random(100) > get_percent then
 		return make_put[count % VALUES + 1](key)
 	end
 	return make_get(key)

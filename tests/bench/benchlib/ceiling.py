@@ -14,7 +14,6 @@ from lib.wait import wait_until
 class Ceiling(System):
     name = "ceiling"
     api = "plain"
-    operations = ("put", "get")
     needs_keys = False
 
     def __init__(self, value_bytes=256):
@@ -35,6 +34,9 @@ class Ceiling(System):
 
     def port_of(self, operation):
         return self.port
+
+    def asked_as(self, operation):
+        return "get" if operation == "stale" else super().asked_as(operation)
 
     def pids(self):
         return {1: {"ceiling": self.process.pid}}

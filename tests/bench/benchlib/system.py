@@ -7,7 +7,7 @@ from . import settings
 # What the tables call the operations, in their order.
 OPERATIONS = {"put": "PUT, leader", "put-follower": "PUT, follower",
               "get": "GET, linearizable", "stale": "GET, stale",
-              "mix": "90 % GET, 10 % PUT"}
+              "mix90": "90 % GET, 10 % PUT"}
 
 
 def port_answers(port):
