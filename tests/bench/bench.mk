@@ -1,9 +1,14 @@
 # Measurements; none of them is part of make check.  tests/bench/README.md
 #
-#   make bench-raft      the Raft core alone
+#   make bench           beside etcd, raftexample and bare libmicrohttpd
+#   make bench-quick     the same in short, less than 90 s
+#   make bench-engines   which engine for which load
+#   make bench-growth    keys, values, nodes, connections
+#   make bench-failover  a leader that is killed, frozen or stopped
 #   make bench-costs     where the time of a request goes
+#   make bench-raft      the Raft core alone
 #
-# Smaller or longer: make bench-costs SECONDS=1 KEYS=1000; the README lists
+# Smaller or longer: make bench ROUNDS=1 SECONDS=1 KEYS=1000; the README lists
 # what each one takes.
 SRC_bench-raft := tests/bench/bench_raft.c tests/script/harness/store.c \
 	$(RAFT) base/blob.c base/buf.c base/mem.c base/log.c base/mono.c
@@ -44,7 +49,8 @@ deps-bench:
 	@deploy/need-packages $(PACKAGES_BENCH)
 bench-programs: deps-bench programs $(BENCH_PROGRAMS) build/bench/raftexample
 
-BENCHES := bench bench-quick bench-costs
+BENCHES := bench bench-quick bench-engines bench-growth bench-failover \
+	bench-costs
 .PHONY: $(BENCHES)
 $(BENCHES): bench-programs
 	@METCD_BIN=$(CURDIR)/$(BIN) METCD_BENCH_BIN=$(CURDIR)/$(O)/tests/bench \

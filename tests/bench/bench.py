@@ -112,7 +112,7 @@ def main():
     with Contest(systems, OPS, CONNECTIONS, ROUNDS, SECONDS, KEYS,
                  BYTES) as contest:
         contest.start()
-        contest.measure_idle(SECONDS * 2)
+        contest.measure_idle(SECONDS * 4)
         contest.run()
         parts = [NOTES, *(rates(contest, o) for o in OPS), memory(contest),
                  fixed_rates(contest)]

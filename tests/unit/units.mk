@@ -136,3 +136,6 @@ unit-programs: $(O)/tests/lib/flip
 # ThreadSanitizer.
 UNITS_THREADED := base_log_sink engine link snapio snaps store transfer \
 	writeback writer
+
+UNIT_bench_load := tests/bench/histogram.c tests/bench/request.c base/buf.c \
+	base/mem.c base/log.c

@@ -1,6 +1,6 @@
 """metcd, any number of nodes, one engine."""
 
-from . import settings
+from . import settings, usage
 from .system import System
 
 from lib.cluster import Cluster
@@ -40,3 +40,11 @@ class Metcd(System):
 
     def pids(self):
         return {n.id: n.pids() for n in self.cluster.nodes}
+
+    def memory_mib(self, number, program):
+        return usage.memory_kib(self.pids()[number][program])[0] / 1024
+
+    def store_mib(self, number):
+        """Of the engine's files; the log is not among them."""
+        return usage.disk_bytes(self.cluster.node(number).path("kv")) \
+            / (1 << 20)

@@ -42,6 +42,7 @@ def command_line(target):
     """What was typed, as far as the environment tells."""
     told = [f"{name}={value!r}" if " " in value else f"{name}={value}"
             for name in ("ROUNDS", "SECONDS", "KEYS", "BYTES", "CONNECTIONS",
-                         "SYSTEMS", "OPS", "ENGINES", "PARTS", "NODES")
+                         "SYSTEMS", "OPS", "ENGINES", "PARTS", "NODES",
+                         "STOP_ROUNDS", "FREEZE_ROUNDS", "SIZES", "IDLE")
             if (value := os.environ.get(name))]
     return " ".join(["make", target, *told])
