@@ -28,6 +28,7 @@ batch_new(struct batches *t, enum way way, uint32_t slots)
 	b->slots = slots;
 	b->seq = ++t->seq;
 	b->nth = t->made[way]++;
+	t->open[way]++;
 	b->silence_ms = SILENCE_MS_FIRST;
 	b->refuse_ms = REFUSE_MS_FIRST;
 	b->retry_at = MONO_NEVER;
@@ -54,6 +55,7 @@ batch_free(struct batches *t, struct batch *b)
 		pos = &(*pos)->chain;
 	}
 	*pos = b->chain;
+	t->open[b->way]--;
 	if (b->prev != NULL)
 		b->prev->next = b->next;
 	else

@@ -39,6 +39,7 @@ struct batch {
 struct batches {
 	struct batch *first[WAYS];
 	struct batch *last[WAYS];
+	uint32_t open[WAYS]; /* batches */
 	uint64_t made[WAYS]; /* batches so far: the next one's nth */
 	uint64_t seq;        /* the last one given */
 	struct batch *bucket[BATCH_BUCKETS];

@@ -16,10 +16,18 @@
 #define STALL_MS 10u
 /* kvd remembers SESSION_BATCHES_MAX batches from the oldest open one on. */
 #define WRITES_AHEAD_MAX (SESSION_BATCHES_MAX / 2)
+/* While so many proposals are on their way, commands gather for the next one:
+ * under load fewer and larger messages, log entries and engine writes go around
+ * the ring (Nagle, RFC 896).  For at most GATHER_MS, lest one that is lost
+ * holds up others. */
+#define WRITES_OPEN_GATHER 2u
+#define GATHER_MS 10u
 #define CMD_OVERHEAD_BYTES 32u /* of a command beside its key and value */
 
 struct queue {
 	struct waiter *first, *last;
+	size_t count; /* queue: of waiters, and the size of their commands */
+	size_t bytes;
 };
 
 struct pending {
@@ -32,6 +40,7 @@ struct pending {
 	size_t waiting;
 	struct queue patience[PATIENCES]; /* all waiters, by deadline */
 	struct queue queue[WAYS];         /* those not sent */
+	struct mono gather_until;         /* writes; see GATHER_MS */
 	/* raftd refused just now: what is queued waits as well. */
 	struct mono hold_until[WAYS];
 	enum err hold_code[WAYS];
@@ -102,6 +111,12 @@ link_of(const struct pending *p, enum way way)
 
 /* --- a waiter comes and goes --- */
 
+static size_t
+cmd_bytes(const struct waiter *w)
+{
+	return w->cmd.key.len + w->cmd.value.len + CMD_OVERHEAD_BYTES;
+}
+
 static void
 queue_push(struct pending *p, struct waiter *w)
 {
@@ -115,6 +130,8 @@ queue_push(struct pending *p, struct waiter *w)
 	else
 		q->first = w;
 	q->last = w;
+	q->count++;
+	q->bytes += cmd_bytes(w);
 }
 
 static void
@@ -131,6 +148,8 @@ queue_remove(struct pending *p, struct waiter *w)
 	else
 		q->last = w->queue_prev;
 	w->queue_prev = w->queue_next = NULL;
+	q->count--;
+	q->bytes -= cmd_bytes(w);
 }
 
 bool
@@ -324,7 +343,7 @@ pending_propose(struct pending *p, struct mono now)
 	for (; w != NULL && head.count < BATCH_COMMANDS_MAX &&
 	       bytes < BATCH_BYTES_SOFT;
 	     w = w->queue_next) {
-		bytes += w->cmd.key.len + w->cmd.value.len + CMD_OVERHEAD_BYTES;
+		bytes += cmd_bytes(w);
 		head.count++;
 	}
 	b = batch_new(&p->open, WAY_WRITE, head.count);
@@ -343,6 +362,7 @@ pending_propose(struct pending *p, struct mono now)
 	}
 	assert(wire_end(&wire) == ERR_OK); /* checked by api.c */
 	send_batch(p, b, now);
+	p->gather_until = mono_add_ms(now, GATHER_MS);
 }
 
 /* READ 2: the lookups of this turn -> one READ or STALE_READ.  Probes have no
@@ -375,6 +395,20 @@ pending_read(struct pending *p, enum way way, struct mono now)
 	send_batch(p, b, now);
 }
 
+/* Shall what is queued wait for more of it? */
+static bool
+is_gathering(struct pending *p, struct mono now)
+{
+	const struct queue *q = &p->queue[WAY_WRITE];
+
+	if (p->open.open[WAY_WRITE] < WRITES_OPEN_GATHER ||
+	    q->count >= BATCH_COMMANDS_MAX || q->bytes >= BATCH_BYTES_SOFT ||
+	    mono_reached(p->gather_until, now))
+		return false;
+	p->wake = mono_earlier(p->wake, p->gather_until);
+	return true;
+}
+
 /* Can what is queued for this way leave now?  If time alone will change that,
  * it is noted in wake. */
 static bool
@@ -396,6 +430,8 @@ may_send(struct pending *p, enum way way, struct mono now)
 	}
 	if (way != WAY_WRITE)
 		return true;
+	if (is_gathering(p, now))
+		return false;
 	/* Without room in the session the oldest batch comes first; it has a
 	 * deadline. */
 	return p->node != 0 &&

@@ -42,6 +42,11 @@
 #define CHECK_MS 60000u
 #define CHECK_MS_MAX 86400000u /* a day */
 
+/* raftd hears of progress when so much of its window is used, or so long after
+ * it was made: each word costs it a wake-up. */
+#define TELL_BYTES (FEED_WINDOW_BYTES / 4)
+#define TELL_MS 5u
+
 /* What only main.c deals with. */
 struct process {
 	struct kvd kvd;
@@ -52,6 +57,8 @@ struct process {
 	struct damage damage;
 	int lock_fd;
 	struct msg_applied sent; /* what raftd knows of our progress */
+	size_t untold;           /* bytes of commits since then */
+	struct mono tell_at;     /* MONO_NEVER: it knows all */
 	char kv_dir[PATH_BYTES_MAX];
 	char run_dir[PATH_BYTES_MAX];
 
@@ -92,6 +99,8 @@ raftd_hello(void *arg, struct msg_hello *mine)
 	fill_hello(p, mine);
 	p->sent = (struct msg_applied){
 	    .applied = mine->applied, .durable = mine->durable};
+	p->untold = 0;
+	p->tell_at = MONO_NEVER;
 }
 
 static enum err
@@ -169,6 +178,7 @@ raftd_take(void *arg, struct link *l, uint8_t type, struct wire *body)
 		return ERR_STOPPING;
 	switch (type) {
 	case MSG_COMMIT:
+		p->untold += body->left;
 		return kvd_take_commit(&p->kvd, body);
 	case MSG_SNAP_ASK:
 	case MSG_SNAP_MORE:
@@ -459,12 +469,13 @@ kvd_fini(struct process *p, int rc)
 
 /* --- the loop --- */
 
-/* Tell raftd, once a turn, how far we are. */
+/* Tell raftd how far we are. */
 static void
 kvd_progress(struct process *p)
 {
 	struct msg_applied now = {
 	    .applied = writeback_progress(&p->kvd, p->sent.applied)};
+	const struct mono at = mono_now();
 	struct wire *w;
 	bool failed;
 
@@ -478,6 +489,12 @@ kvd_progress(struct process *p)
 	damage_run(&p->damage, &p->kvd.store, now.durable);
 	if (now.applied == p->sent.applied && now.durable == p->sent.durable)
 		return;
+	if (p->tell_at.ns == MONO_NEVER.ns)
+		p->tell_at = mono_add_ms(at, TELL_MS);
+	if (p->untold < TELL_BYTES && !mono_reached(p->tell_at, at))
+		return;
+	p->untold = 0;
+	p->tell_at = MONO_NEVER;
 	if ((w = link_begin(p->kvd.raftd, MSG_APPLIED)) == NULL)
 		return;                  /* HELLO will say it */
 	(void)msg_applied_wire(w, &now); /* ours: no error */
@@ -513,7 +530,7 @@ kvd_background(struct kvd *k)
 int
 main(int argc, char *argv[])
 {
-	static struct process p;
+	static struct process p = {.tell_at = MONO_NEVER};
 	struct kvd *k = &p.kvd;
 	int rc;
 
@@ -529,7 +546,8 @@ main(int argc, char *argv[])
 	daemon_status("engine %s, waiting for raftd", p.engine->name);
 	watchdog_start(p.loop);
 	while (!k->quit) {
-		(void)loop_wait(p.loop, kvd_next(k)); /* the only wait */
+		(void)loop_wait(p.loop,
+		    mono_earlier(kvd_next(k), p.tell_at)); /* the only wait */
 		if (k->quit) /* a signal; nothing is unanswered here */
 			break;
 		links_take(p.links); /* commits are applied, questions kept */

@@ -76,7 +76,7 @@ parse_options(struct raftd *rd, int argc, char *argv[])
 	    .data_dir = "./metcd.data",
 	    .heartbeat_ms = 100,
 	    .election_ms = 1000,
-	    .cache_bytes = 64 << 20,
+	    .cache_bytes = 16 << 20,
 	    .segment_bytes = WAL_SEGMENT_BYTES,
 	    .snapshot_log_bytes = 64 << 20,
 	    .log_keep_bytes = 64 << 20,

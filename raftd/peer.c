@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "raftd/echo.h"
+#include "raftd/hold.h"
 #include "raftd/raftd.h"
 #include "raftd/rmsg.h"
 #include "raftd/transfer.h"
@@ -28,7 +29,8 @@ struct peer {
 	unsigned in;          /* accepted links of this node that are up */
 	uint64_t incarnation; /* of its raft directory; 0: not seen yet */
 	bool missed;          /* a message was dropped since the last report */
-	uint64_t dropped;     /* messages in all; the rest is of bytes */
+	struct hold hold;
+	uint64_t dropped; /* messages in all; the rest is of bytes */
 	uint64_t sent_bytes, received_bytes;
 	struct echo echo;
 };
@@ -37,6 +39,8 @@ struct peers {
 	struct raftd *rd;
 	struct peer *list;
 	struct loop_timer campaign;
+	struct loop_timer release; /* of what is held */
+	bool release_due;
 	struct mono ping_at;
 };
 
@@ -288,6 +292,9 @@ in_take(void *arg, struct link *l, uint8_t type, struct wire *w)
 		raft_msg_free(&m);
 		return ERR_MALFORMED;
 	}
+	if (p != NULL &&
+	    (m.type == RAFT_MSG_PROP || m.type == RAFT_MSG_READ_INDEX))
+		hold_note_clients(&p->hold, mono_now());
 	if (m.type == RAFT_MSG_PROP)
 		space_note_proposal(rd->space);
 	/* Refused, stale, or no place for its entries: as if lost.  What no
@@ -312,6 +319,63 @@ static const struct link_ops in_ops = {
     .down = in_down,
     .take = in_take,
 };
+
+/* ---- sending ---- */
+
+static void
+send_now(struct peer *p, const struct raft_msg *m)
+{
+	struct wire *w;
+	size_t before;
+
+	if (link_is_full(p->out) ||
+	    (w = link_begin(p->out, MSG_RAFT)) == NULL) {
+		p->missed = true;
+		p->dropped++;
+		return;
+	}
+	before = w->out->len;
+	rmsg_encode(w, m);
+	p->sent_bytes += w->out->len - before;
+	link_end(p->out);
+}
+
+static void
+on_release(void *arg, struct mono now)
+{
+	struct peers *ps = arg;
+
+	(void)now;
+	ps->release_due = false;
+	for (struct peer *p = ps->list; p != NULL; p = p->next) {
+		if (p->hold.full)
+			send_now(p, &p->hold.msg);
+		hold_drop(&p->hold);
+	}
+}
+
+void
+peers_send(struct peers *ps, const struct raft_msg *m)
+{
+	struct peer *p = peer_find(ps, m->to);
+	struct mono now = mono_now();
+
+	if (p == NULL)
+		return; /* removed meanwhile */
+	if (m->type == RAFT_MSG_SNAP) {
+		transfers_send(ps->rd->transfers, m);
+		return;
+	}
+	if (hold_precedes(&p->hold, m))
+		send_now(p, &p->hold.msg);
+	hold_drop(&p->hold);
+	if (!hold_put(&p->hold, m, now)) {
+		send_now(p, m);
+	} else if (!ps->release_due) {
+		ps->release_due = true;
+		loop_timer_set(&ps->release, mono_add_ms(now, HOLD_MS));
+	}
+}
 
 /* ---- members ---- */
 
@@ -347,6 +411,7 @@ peers_update(struct peers *ps)
 		}
 		*pp = p->next;
 		link_close(p->out);
+		hold_drop(&p->hold);
 		mem_free(p);
 	}
 	for (uint32_t i = 0; i < conf->member_count; i++)
@@ -366,6 +431,7 @@ peers_open(struct raftd *rd)
 	rd->peers = mem_zalloc(1, sizeof(*rd->peers));
 	rd->peers->rd = rd;
 	loop_timer_init(rd->loop, &rd->peers->campaign, on_campaign, rd);
+	loop_timer_init(rd->loop, &rd->peers->release, on_release, rd->peers);
 	(void)snprintf(url, sizeof(url), "tcp://%s", mine->address);
 	if ((rc = links_listen(
 		 rd->links, url, 1u << MSG_RAFTD, 0, &in_ops, rd)) != 0)
@@ -382,37 +448,14 @@ peers_close(struct raftd *rd)
 	if (rd->peers == NULL)
 		return;
 	loop_timer_stop(&rd->peers->campaign);
+	loop_timer_stop(&rd->peers->release);
 	while ((p = rd->peers->list) != NULL) {
 		rd->peers->list = p->next;
+		hold_drop(&p->hold);
 		mem_free(p);
 	}
 	mem_free(rd->peers);
 	rd->peers = NULL;
-}
-
-void
-peers_send(struct peers *ps, const struct raft_msg *m)
-{
-	struct peer *p = peer_find(ps, m->to);
-	struct wire *w;
-	size_t before;
-
-	if (p == NULL)
-		return; /* removed meanwhile */
-	if (m->type == RAFT_MSG_SNAP) {
-		transfers_send(ps->rd->transfers, m);
-		return;
-	}
-	if (link_is_full(p->out) ||
-	    (w = link_begin(p->out, MSG_RAFT)) == NULL) {
-		p->missed = true;
-		p->dropped++;
-		return;
-	}
-	before = w->out->len;
-	rmsg_encode(w, m);
-	p->sent_bytes += w->out->len - before;
-	link_end(p->out);
 }
 
 void

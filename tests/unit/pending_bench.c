@@ -54,8 +54,8 @@ teardown(void **state)
 	return 0;
 }
 
-void
-add(struct test *t, size_t i, enum way way)
+static void
+add_cmd(struct test *t, size_t i, enum way way, struct bytes value)
 {
 	struct waiter *w = &t->w[i];
 	struct bytes key;
@@ -65,10 +65,21 @@ add(struct test *t, size_t i, enum way way)
 	t->key[i][1] = (char)('0' + i);
 	key = bytes_of(t->key[i], 2);
 	w->way = way;
-	w->cmd = (struct cmd){
-	    .op = CMD_PUT, .key = key, .value = bytes_of_str("value")};
+	w->cmd = (struct cmd){.op = CMD_PUT, .key = key, .value = value};
 	w->item.key = key;
 	assert_true(pending_add(t->p, w, t->now));
+}
+
+void
+add(struct test *t, size_t i, enum way way)
+{
+	add_cmd(t, i, way, bytes_of_str("value"));
+}
+
+void
+add_value(struct test *t, size_t i, struct bytes value)
+{
+	add_cmd(t, i, WAY_WRITE, value);
 }
 
 void

@@ -32,6 +32,7 @@ extern size_t answers;
 int setup(void **state);
 int teardown(void **state);
 void add(struct test *t, size_t i, enum way way);
+void add_value(struct test *t, size_t i, struct bytes value);
 void add_probe(struct test *t, size_t i);
 void turn(struct test *t);
 void pass(struct test *t, uint64_t ms);

@@ -53,10 +53,8 @@ a_batch_is_closed_when_it_is_large(void **state)
 	struct test *t = *state;
 	struct cmd_batch head;
 
-	for (size_t i = 0; i < 4; i++) {
-		add(t, i, WAY_WRITE);
-		t->w[i].cmd.value = bytes_of(value, BATCH_BYTES_SOFT / 2);
-	}
+	for (size_t i = 0; i < 4; i++)
+		add_value(t, i, bytes_of(value, BATCH_BYTES_SOFT / 2));
 	turn(t);
 	assert_int_equal(t->raftd.sent, 2);
 	(void)sent_propose(&t->raftd, 0, &head);
@@ -64,6 +62,54 @@ a_batch_is_closed_when_it_is_large(void **state)
 	(void)sent_propose(&t->raftd, 1, &head);
 	assert_int_equal(head.count, 2);
 	assert_int_equal(head.done_below, 1);
+}
+
+static void
+while_two_proposals_are_open_commands_gather(void **state)
+{
+	struct test *t = *state;
+	struct cmd_batch head;
+
+	for (size_t i = 0; i < 4; i++) {
+		add(t, i, WAY_WRITE);
+		turn(t);
+	}
+	assert_int_equal(t->raftd.sent, 2);
+	assert_int_equal(
+	    reply(t, MSG_REPLY_PROPOSE, 1, ERR_CREATED, 1, 0), ERR_OK);
+	turn(t);
+	assert_int_equal(t->raftd.sent, 3);
+	(void)sent_propose(&t->raftd, 2, &head);
+	assert_int_equal(head.count, 2);
+	assert_int_equal(head.done_below, 2);
+}
+
+static void
+commands_gather_for_ten_milliseconds_at_most(void **state)
+{
+	struct test *t = *state;
+
+	for (size_t i = 0; i < 3; i++) {
+		add(t, i, WAY_WRITE);
+		turn(t);
+	}
+	pass(t, 9);
+	assert_int_equal(t->raftd.sent, 2);
+	pass(t, 1);
+	assert_int_equal(t->raftd.sent, 3);
+}
+
+static void
+a_full_batch_does_not_wait_for_more(void **state)
+{
+	static char value[BATCH_BYTES_SOFT / 2];
+	struct test *t = *state;
+
+	for (size_t i = 0; i < 4; i++) {
+		add_value(t, i, bytes_of(value, i < 2 ? 0 : sizeof value));
+		turn(t);
+	}
+	assert_int_equal(t->raftd.sent, 3);
 }
 
 static void
@@ -431,6 +477,12 @@ main(void)
 		commands_of_one_turn_leave_as_one_proposal, setup, teardown),
 	    cmocka_unit_test_setup_teardown(
 		a_batch_is_closed_when_it_is_large, setup, teardown),
+	    cmocka_unit_test_setup_teardown(
+		while_two_proposals_are_open_commands_gather, setup, teardown),
+	    cmocka_unit_test_setup_teardown(
+		commands_gather_for_ten_milliseconds_at_most, setup, teardown),
+	    cmocka_unit_test_setup_teardown(
+		a_full_batch_does_not_wait_for_more, setup, teardown),
 	    cmocka_unit_test_setup_teardown(
 		reads_leave_as_one_message_and_probes_have_no_key, setup,
 		teardown),

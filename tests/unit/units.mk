@@ -5,6 +5,7 @@
 
 UNIT_cluster := raftd/cluster.c base/log.c base/buf.c base/mem.c base/hash.c
 UNIT_LIBS_cluster := -lxxhash
+UNIT_hold := raftd/hold.c raftd/raft/msg.c base/blob.c base/buf.c base/mem.c base/mono.c base/log.c
 UNIT_rmsg := raftd/rmsg.c proto/wire.c base/buf.c base/mem.c base/blob.c \
 	base/log.c raftd/raft/msg.c
 
