@@ -176,6 +176,10 @@ LIBEXECDIR  := $(PREFIX)/libexec/metcd
 SHAREDIR    := $(DESTDIR)$(PREFIX)/share/metcd
 SYSUSERSDIR := $(DESTDIR)$(PREFIX)/lib/sysusers.d
 TMPFILESDIR := $(DESTDIR)$(PREFIX)/lib/tmpfiles.d
+BASHDIR     := $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+FISHDIR     := $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+# Debian has another one: vendor-completions.
+ZSHDIR      ?= $(PREFIX)/share/zsh/site-functions
 UNITS_SYSTEMD := $(wildcard deploy/systemd/*.service deploy/systemd/*.socket \
 	deploy/systemd/*.target)
 # $(1): file, $(2): its place
@@ -183,7 +187,8 @@ INSTALL_FILLED = sed 's|@LIBEXECDIR@|$(LIBEXECDIR)|g' $(1) >$(2) && chmod 644 $(
 
 install: programs
 	install -d $(BINDIR) $(DESTDIR)$(LIBEXECDIR) $(SHAREDIR) \
-		$(DESTDIR)$(UNITDIR) $(SYSUSERSDIR) $(TMPFILESDIR)
+		$(DESTDIR)$(UNITDIR) $(SYSUSERSDIR) $(TMPFILESDIR) \
+		$(BASHDIR) $(FISHDIR) $(DESTDIR)$(ZSHDIR)
 	install -m 755 $(BIN)/metcd $(BIN)/metcdctl $(BINDIR)
 	install -m 755 $(BIN)/raftd $(BIN)/kvd $(BIN)/httpd \
 		$(DESTDIR)$(LIBEXECDIR)
@@ -192,7 +197,13 @@ install: programs
 	$(call INSTALL_FILLED,deploy/systemd/example.env,$(SHAREDIR)/example.env)
 	install -m 644 deploy/systemd/metcd.sysusers $(SYSUSERSDIR)/metcd.conf
 	install -m 644 deploy/systemd/metcd.tmpfiles $(TMPFILESDIR)/metcd.conf
-	$(if $(INSTALL_SHARED),install -m 644 $(INSTALL_SHARED) $(SHAREDIR))
+	install -m 644 deploy/prometheus/metcd-alerts.yml \
+		deploy/grafana/metcd.json $(SHAREDIR)
+	$(BIN)/metcdctl completion bash >$(BASHDIR)/metcdctl
+	$(BIN)/metcdctl completion fish >$(FISHDIR)/metcdctl.fish
+	$(BIN)/metcdctl completion zsh >$(DESTDIR)$(ZSHDIR)/_metcdctl
+	chmod 644 $(BASHDIR)/metcdctl $(FISHDIR)/metcdctl.fish \
+		$(DESTDIR)$(ZSHDIR)/_metcdctl
 
 # A Debian package, built as anyone would build it from a source package: in a
 # tree with debian/ beside the sources, which are those that git knows.
@@ -218,9 +229,6 @@ deb: deps-build
 		{ tail -40 ../build.log; exit 1; }
 	rm -rf $(DEB_TREE)
 	@ls build/deb/*.deb
-
-# Alert rules and dashboards.
-INSTALL_SHARED = $(wildcard deploy/prometheus/*.yml deploy/grafana/*.json)
 
 clean:
 	rm -rf build bin

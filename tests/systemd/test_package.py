@@ -70,8 +70,15 @@ def test_units_and_their_surroundings_are_in_place(tree):
     assert sorted(os.listdir(os.path.join(tree, "lib/systemd/system"))) == UNITS
     for path in ("usr/lib/sysusers.d/metcd.conf",
                  "usr/lib/tmpfiles.d/metcd.conf",
-                 "usr/share/metcd/example.env"):
-        assert os.path.getsize(os.path.join(tree, path)) > 0
+                 "usr/share/metcd/example.env",
+                 "usr/share/metcd/metcd-alerts.yml",
+                 "usr/share/metcd/metcd.json",
+                 "usr/share/man/man8/metcd-raftd.8.gz",
+                 "usr/share/man/man1/metcdctl.1.gz",
+                 "usr/share/bash-completion/completions/metcdctl",
+                 "usr/share/fish/vendor_completions.d/metcdctl.fish",
+                 "usr/share/zsh/vendor-completions/_metcdctl"):
+        assert os.path.getsize(os.path.join(tree, path)) > 0, path
 
 
 def check_filled(root, libexec):
@@ -91,6 +98,16 @@ def check_filled(root, libexec):
 
 def test_units_name_programs_that_are_there(tree):
     check_filled(tree, "/usr/libexec/metcd")
+
+
+def test_units_name_manual_pages_that_are_there(tree):
+    for unit in UNITS:
+        with open(os.path.join(tree, "lib/systemd/system", unit)) as f:
+            pages = re.findall(r"^Documentation=man:(\S+)\((\d)\)$", f.read(),
+                               re.MULTILINE)
+        for page, section in pages:
+            path = f"usr/share/man/man{section}/{page}.{section}.gz"
+            assert os.path.exists(os.path.join(tree, path)), (unit, path)
 
 
 def test_install_heeds_destdir_prefix_and_unit_directory(tmp_path):

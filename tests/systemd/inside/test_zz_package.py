@@ -17,7 +17,18 @@ def test_an_upgrade_restarts_nothing_and_removal_keeps_the_data(package):
     for process in units.PROCESSES:
         assert not os.path.exists(f"/proc/{before[process]}"), process
     assert os.path.isdir("/var/lib/metcd/kept/raft/wal")
-    units.run("dpkg", "-i", package)
-    node.start()
+
+
+def test_a_node_may_go_on_with_what_make_install_has_put_there():
+    """In /usr/local, after the package was removed."""
+    assert not os.path.exists("/usr/libexec/metcd/raftd")
+    units.run("cp", "-a", "/opt/metcd/build/systemd/root/.", "/")
+    units.run("systemd-sysusers")
+    units.run("systemd-tmpfiles", "--create", "metcd.conf")
+    units.systemctl("daemon-reload")
+    node = units.Instance("kept").start()
     assert node.get("key") == b"value"
+    for process in units.PROCESSES:
+        assert os.readlink(f"/proc/{node.pid(process)}/exe") == \
+            f"/usr/local/libexec/metcd/{process}"
     node.stop()

@@ -13,7 +13,7 @@ from lib.wait import wait_until  # noqa: E402
 PROCESSES = ("raftd", "kvd", "httpd")
 
 
-def run(*command, check=True, seconds=60):
+def run(*command, check=True, seconds=120):
     """Its output; what it says on stderr belongs to that."""
     r = subprocess.run(command, stdout=subprocess.PIPE,
                        stderr=subprocess.STDOUT, text=True, timeout=seconds)
