@@ -296,23 +296,13 @@ run_is_long(const struct kvd *k)
 		   k->store.active.bytes > KVD_STAGED_BYTES_SOFT);
 }
 
-enum err
-kvd_take_commit(struct kvd *k, struct wire *body)
+static enum err
+take_entries(struct kvd *k, uint32_t count, struct wire *body)
 {
-	struct msg_commit head;
 	struct msg_commit_item entry;
 	enum err rc;
 
-	msg_commit_wire(body, &head);
-	if (wire_err(body) != ERR_OK)
-		return ERR_MALFORMED;
-	if (head.first != k->store.state.applied + 1) {
-		log_warnx("commits do not follow what is applied "
-			  "first=%" PRIu64 " applied=%" PRIu64,
-		    head.first, k->store.state.applied);
-		return ERR_MALFORMED;
-	}
-	for (uint32_t i = 0; i < head.count; i++) {
+	for (uint32_t i = 0; i < count; i++) {
 		msg_commit_item_wire(body, &entry);
 		if (wire_err(body) != ERR_OK)
 			return ERR_MALFORMED;
@@ -328,6 +318,28 @@ kvd_take_commit(struct kvd *k, struct wire *body)
 			return ERR_IO;
 	}
 	return wire_end(body);
+}
+
+enum err
+kvd_take_commit(struct kvd *k, struct wire *body)
+{
+	const struct mono began = mono_now();
+	struct msg_commit head;
+	enum err rc;
+
+	msg_commit_wire(body, &head);
+	if (wire_err(body) != ERR_OK)
+		return ERR_MALFORMED;
+	if (head.first != k->store.state.applied + 1) {
+		log_warnx("commits do not follow what is applied "
+			  "first=%" PRIu64 " applied=%" PRIu64,
+		    head.first, k->store.state.applied);
+		return ERR_MALFORMED;
+	}
+	rc = take_entries(k, head.count, body);
+	histogram_add_since(
+	    &k->figures.applies, HISTOGRAM_NET_NS, began, mono_now());
+	return rc;
 }
 
 void

@@ -36,7 +36,8 @@ struct syncer;
 struct kvd_figures {
 	uint64_t entries, commands;
 	uint64_t reads, stale_reads; /* keys */
-	struct histogram applies;    /* HISTOGRAM_NET */
+	struct histogram applies;    /* of COMMITs; HISTOGRAM_NET */
+	struct histogram writes;     /* of the engine; likewise */
 	struct histogram loads;      /* HISTOGRAM_LONG */
 };
 

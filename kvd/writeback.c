@@ -40,7 +40,7 @@ static void
 settle(struct kvd *k)
 {
 	histogram_add_since(
-	    &k->figures.applies, HISTOGRAM_NET_NS, k->flush_began, mono_now());
+	    &k->figures.writes, HISTOGRAM_NET_NS, k->flush_began, mono_now());
 	check_written(k->check, &k->store);
 	store_settle(&k->store);
 }

@@ -136,11 +136,21 @@ def parse(text):
 
 
 def scrape(node, timeout=5.0):
-    """The families of a node."""
+    """The families of a node, of the processes that answered."""
     r = web.request(node.admin, "GET", "/metrics", timeout=timeout)
     assert r.status == 200, r
     assert r.headers["Content-Type"] == MEDIA_TYPE, r
     return parse(r.body.decode("utf-8"))
+
+
+def scrape_all(node, seconds=15.0):
+    """The families of all its processes: on a machine that is busy one may
+    answer too late the first time."""
+    def whole():
+        families = scrape(node)
+        up = families["metcd_process_up"].samples.values()
+        return families if all(up) else None
+    return wait_until(f"all of node {node.id} answer", whole, seconds)
 
 
 # --- expressions ---
