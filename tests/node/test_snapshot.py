@@ -286,12 +286,20 @@ def test_a_node_far_behind_is_caught_up_by_whoever_leads(make_cluster):
 
 # --- damage ---
 
-PLACES = {"header": 24, "middle": None, "end": -20, "cut off": "cut off"}
+PLACES = {"header": 24, "middle": None, "end": -20, "cut off": "cut off",
+          "empty": "empty", "longer": "longer", "another": "another"}
 
 
-def damage(path, place):
+def damage(path, place, older=None):
     if place == "cut off":
         os.truncate(path, os.path.getsize(path) - 1000)
+    elif place == "empty":
+        os.truncate(path, 0)
+    elif place == "longer":
+        with open(path, "ab") as f:
+            f.write(b"more")
+    elif place == "another":  # a good file, under this one's name
+        shutil.copyfile(older, path)
     elif place is None:
         flip(path, os.path.getsize(path) // 2)
     else:
@@ -308,7 +316,7 @@ def test_a_damaged_snapshot_is_set_aside_and_the_older_one_used(make_cluster,
     before = node.status()["kv"]
     node.kill_all()
     path = node.snapshots()[newer]
-    damage(path, PLACES[place])
+    damage(path, PLACES[place], node.snapshots()[older])
     check = Run("raftd", "--check", node.dir)
     assert check.code == 74 and b"damaged" in check.out, check
     assert os.path.exists(path), "--check changes nothing"
@@ -362,6 +370,55 @@ def test_a_node_without_a_good_snapshot_asks_the_others(make_cluster):
     assert len(node.logged("error raftd.*is set aside", since)) == 2
     cluster.check_same_state()
     check_held(node, held)
+
+
+def test_a_follower_whose_only_snapshot_is_damaged_asks_the_others(
+        make_cluster):
+    """It came from another node, so the log begins behind it and there is no
+    older one."""
+    cluster = make_cluster(ENGINES, env=ORDERED)
+    leader, _, behind, held = fall_behind(cluster, 8)
+    since = behind.mark()
+    behind.start()
+    behind.wait_logged("snapshot installed", since, 30)
+    behind.wait_ready(30)
+    cluster.settled()
+    (index, path), = behind.snapshots().items()
+    assert behind.status()["raft"]["first"] == index + 1
+    behind.kill_all()
+    flip(path, os.path.getsize(path) // 2)
+    lose(behind.path("kv"))
+    since = behind.mark()
+    behind.start()
+    behind.wait_logged("error raftd.*is set aside", since)
+    behind.wait_logged("other nodes are asked", since, 20)
+    behind.wait_logged("loaded index=", since, 30)
+    assert os.path.exists(path + ".damaged")
+    behind.wait_ready(30)
+    cluster.check_same_state()
+    check_held(behind, held)
+
+
+def test_a_snapshot_that_is_damaged_at_the_sender_is_not_installed(
+        make_cluster):
+    """The receiver finds it out, and the sender then looks again, sets it
+    aside and sends another one."""
+    cluster = make_cluster(ENGINES, env=ORDERED)
+    leader, _, behind, held = fall_behind(cluster, 16)
+    newest = max(leader.snapshots())
+    path = leader.snapshots()[newest]
+    flip(path, os.path.getsize(path) // 2)
+    since = {n.id: n.mark() for n in cluster.nodes}
+    behind.start()
+    leader.wait_logged("snapshot refused.*code=corrupt", since[leader.id], 30)
+    leader.wait_logged(rf"error raftd.*is set aside.*index={newest}\b",
+                       since[leader.id], 20)
+    behind.wait_logged("snapshot installed", since[behind.id], 40)
+    assert not behind.logged(rf"snapshot installed index={newest}\b",
+                             since[behind.id])
+    behind.wait_ready(30)
+    cluster.check_same_state()
+    check_held(behind, held)
 
 
 def test_a_log_that_is_lost_alone_is_not_begun_anew(make_cluster):
