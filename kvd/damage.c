@@ -22,9 +22,17 @@ damage_set_aside(struct damage *d, const struct engine_ops *ops)
 {
 	const struct dirs_path aside =
 	    dirs_path(d->kv_dir, ops->name, ".damaged");
-	enum err rc = dirs_set_aside(d->kv_dir, ops->name);
+	enum err rc;
 
-	if (rc != ERR_OK)
+	if (!dirs_has_room(d->kv_dir, ops->name)) {
+		log_errorx("the store is damaged: it is removed, there is no "
+			   "room to keep it, and made anew from raftd; look "
+			   "for the cause, a disk or memory that fails "
+			   "engine=%s",
+		    ops->name);
+		return dirs_remove(d->kv_dir, ops->name);
+	}
+	if ((rc = dirs_set_aside(d->kv_dir, ops->name)) != ERR_OK)
 		return rc;
 	log_errorx("the store is damaged: it is set aside and made anew from "
 		   "raftd; look for the cause, a disk or memory that fails "

@@ -5,7 +5,8 @@
  * in an error line, moves it to ENGINE.damaged and begins with an empty one,
  * which raftd fills.  What was moved is removed when the new store has all, and
  * durably, that raftd had published when the two met; until then it is there
- * to be looked at, and a second damaged one does not take its place.
+ * to be looked at, and a second damaged one does not take its place.  When the
+ * disk has no room for both it is removed at once.
  *
  * Damage is what an engine says is (its checksums, its format), or records that
  * kvd cannot decode.  A store that can be read but whose hash is wrong is told

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -167,6 +168,30 @@ enum err
 dirs_remove(const char *kv_dir, const char *engine)
 {
 	return remove_dir(kv_dir, engine, "");
+}
+
+bool
+dirs_has_room(const char *kv_dir, const char *engine)
+{
+	const struct dirs_path store = dirs_path(kv_dir, engine, "");
+	DIR *d = opendir(store.text);
+	const struct dirent *entry;
+	struct statvfs fs;
+	struct stat st;
+	uint64_t bytes = 0;
+
+	if (d == NULL || statvfs(kv_dir, &fs) == -1) {
+		if (d != NULL)
+			(void)closedir(d); /* only read */
+		return true;
+	}
+	while ((entry = readdir(d)) != NULL)
+		if (fstatat(dirfd(d), entry->d_name, &st,
+			AT_SYMLINK_NOFOLLOW) == 0 &&
+		    S_ISREG(st.st_mode))
+			bytes += (uint64_t)st.st_blocks * 512;
+	(void)closedir(d); /* only read */
+	return (uint64_t)fs.f_bavail * fs.f_frsize > bytes + bytes / 2;
 }
 
 bool

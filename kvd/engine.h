@@ -77,6 +77,9 @@ struct engine_sizes {
 	uint64_t lmdb_map_bytes;      /* most that a store holds; 0: no limit */
 	uint64_t leveldb_cache_bytes; /* of blocks that were read */
 	uint64_t leveldb_write_buffer_bytes; /* up to two are in memory */
+	/* Set by an engine that is opened on a small disk: what is written in
+	 * one step should not be larger, lest it take too much room.  0: any */
+	uint64_t write_bytes;
 };
 extern struct engine_sizes engine_sizes;
 

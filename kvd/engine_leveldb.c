@@ -126,11 +126,14 @@ choose_sizes(const char *dir, uint64_t *table, uint64_t *buffer)
 	*buffer = part < BUFFER_BYTES_MIN ? BUFFER_BYTES_MIN : part;
 	if (*buffer > wanted)
 		*buffer = wanted;
-	if (*buffer < wanted)
+	/* What is written at once becomes one table of the youngest level. */
+	if (*buffer < wanted) {
+		engine_sizes.write_bytes = *buffer;
 		log_info(
 		    "leveldb: a small disk, so smaller files table=%" PRIu64
 		    " write_buffer=%" PRIu64 " instead_of=%" PRIu64,
 		    *table, *buffer, wanted);
+	}
 }
 
 static leveldb_options_t *

@@ -14,6 +14,9 @@ writeback_open(struct kvd *k)
 	if (k->loop == NULL)
 		return;
 	k->syncer = syncer_open(k->loop, k->store.ops, k->store.engine);
+	if (engine_sizes.write_bytes != 0 &&
+	    k->write_back_bytes > engine_sizes.write_bytes)
+		k->write_back_bytes = engine_sizes.write_bytes;
 	if (k->store.ops->concurrent && k->write_back_bytes > 0)
 		k->flusher = flusher_open(k->loop, &k->store);
 }

@@ -2,16 +2,17 @@
 
 import glob
 import os
+import random
 import subprocess
 
 import pytest
 
 from lib import process, web
 from lib.cluster import REPO, program
-from lib.faults import find_in_files, flip
+from lib.faults import SmallDisk, find_in_files, flip
 from lib.load import OK, Load, unique_puts
 from lib.metcdctl import ctl
-from lib.proof import check_unique_puts
+from lib.proof import check_unique_puts, fetch
 from lib.wait import wait_until
 
 OFTEN = {"METCD_CHECK_INTERVAL_MS": "200"}
@@ -158,7 +159,7 @@ def spoil_lmdb_heads(directory):
 
 def cut_lmdb(directory):
     """The file ends before its pages do: whoever touches one gets SIGBUS."""
-    os.truncate(f"{directory}/data.mdb", 3 * 4096)
+    os.truncate(f"{directory}/data.mdb", 2 * 4096)
 
 
 @pytest.mark.parametrize("engine, spoil", [
@@ -194,6 +195,34 @@ def test_a_store_that_cannot_be_read_is_set_aside_and_made_anew(
     node.wait_ready()
     assert not node.logged("set aside", since)
     cluster.check_same_state()
+
+
+def test_a_damaged_store_is_removed_when_there_is_no_room_for_two(
+        make_cluster):
+    cluster = make_cluster(["leveldb"], start=False)
+    node = cluster.node(1)
+    disk = SmallDisk(node, 320 << 20)
+    try:
+        node.start()
+        node.wait_ready()
+        rng = random.Random(1)
+        held = {b"%d" % i: rng.randbytes(500_000) for i in range(60)}
+        for key, value in held.items():
+            node.put(key, value)
+        assert node.terminate()[0] == 0  # then all of it is in the store
+        kv = os.path.join(disk.dir, "kv", "leveldb")
+        spoil_leveldb_manifest(kv)
+        disk.fill(20 << 20)
+        since = node.mark()
+        node.start()
+        node.wait_logged("error kvd.*there is no room to keep it", since)
+        node.wait_ready()
+        assert not os.path.exists(kv + ".damaged")
+        assert fetch(node, held, stale=True) == held
+        node.kill_all()
+    finally:
+        node.kill_all()
+        disk.close()
 
 
 def test_a_damaged_store_stays_while_there_is_no_new_one(make_cluster):
