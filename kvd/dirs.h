@@ -41,8 +41,8 @@ enum err dirs_remove(const char *kv_dir, const char *engine);
 /* ENGINE, which is there, becomes ENGINE.damaged; if there is one already, from
  * before, that stays and ENGINE is removed. */
 enum err dirs_set_aside(const char *kv_dir, const char *engine);
-/* Is there room on the disk for another one as large as ENGINE, and half as much
- * again?  True if that cannot be told. */
+/* Is there room on the disk for another one as large as ENGINE, and half as
+ * much again?  True if that cannot be told. */
 bool dirs_has_room(const char *kv_dir, const char *engine);
 bool dirs_exists_damaged(const char *kv_dir, const char *engine);
 enum err dirs_remove_damaged(const char *kv_dir, const char *engine);
