@@ -16,7 +16,7 @@ from lib import web
 from lib.load import FAIL, OK, Load, unique_puts
 from lib.wait import wait_until
 
-WATCHDOG_S = 2
+WATCHDOG_S = 3
 
 
 def proc(pid, name):
@@ -240,6 +240,18 @@ def test_httpd_restarts_and_no_new_connection_fails(one):
         for c in clients:
             c.join()
     assert [c.failed for c in clients] == [[]] * len(clients)
+
+
+def test_a_killed_httpd_breaks_connections_but_refuses_none(one):
+    cluster = type("Cluster", (), {"nodes": [one]})
+    with Load(cluster, unique_puts(b"k"), clients=4, rate=200) as load:
+        for _ in range(3):
+            before = one.pids()
+            os.kill(before["httpd"], signal.SIGKILL)
+            one.wait_others_untouched("httpd", before)
+            load.wait_for(50)
+    refused = [op for op in load.ops if op.outcome == FAIL]
+    assert not refused, refused[:5]
 
 
 def test_a_stopped_httpd_is_started_by_the_next_client(one):
