@@ -45,7 +45,8 @@
 /* A piece of a snapshot file on its way to another node. */
 #define SNAP_PIECE_BYTES (256u << 10)
 
-#define NODES_MAX 32u
+#define NODES_MAX 32u /* members at a time */
+#define NODE_ID_MAX 0xffffffffu
 #define ADDRESS_BYTES_MAX 255u
 #define SESSIONS_MAX 1024u        /* httpd epochs that kvd remembers */
 #define SESSION_BATCHES_MAX 4096u /* unanswered batches of one session */

@@ -128,7 +128,8 @@ make_room(struct listener *li)
 	if (li->accepted < LINKS_ACCEPTED_MAX)
 		return true;
 	for (l = li->ls->all; l != NULL; l = l->next)
-		if (l->listener == li && l->state == LINK_GREETING &&
+		if (l->listener == li &&
+		    (l->state == LINK_GREETING || l->state == LINK_ENDING) &&
 		    (oldest == NULL || l->ticks >= oldest->ticks))
 			oldest = l;
 	if (oldest == NULL)

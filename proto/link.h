@@ -35,7 +35,8 @@ struct link_ops {
 	 * process and version are already there. */
 	void (*hello)(void *arg, struct msg_hello *mine);
 	/* Their HELLO is here and well-formed.  OK: the link is up.  Anything
-	 * else closes it; what and what to do is logged by the callee. */
+	 * else is told to them (BYE) and closes it; what and what to do is
+	 * logged by the callee. */
 	enum err (*up)(
 	    void *arg, struct link *l, const struct msg_hello *theirs);
 	/* A link that was up is down: once for each up that said OK.  An
@@ -45,6 +46,9 @@ struct link_ops {
 	 * during the call.  Anything but OK closes the link with a log line. */
 	enum err (*take)(
 	    void *arg, struct link *l, uint8_t type, struct wire *body);
+	/* They have refused our HELLO, for this reason; `down` follows.  May
+	 * be NULL. */
+	void (*refused)(void *arg, struct link *l, enum err code);
 };
 
 /* All links of this process.  The eventfd is watched in loop; links_take() is

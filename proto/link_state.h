@@ -7,8 +7,10 @@
  *        +---- failed ------+------- lost ---------+----- lost -----+
  *
  * A dialed link starts in DIALING; an accepted one in GREETING, and where a
- * dialed one goes to WAITING, it is DEAD.  link_close() makes any link DEAD.
- * Dead links are freed when no callback of an owner is running. */
+ * dialed one goes to WAITING, it is DEAD.  A HELLO that is refused makes
+ * GREETING ENDING: BYE goes out, and soon the link is lost.  link_close() makes
+ * any link DEAD. Dead links are freed when no callback of an owner is running.
+ */
 #ifndef PROTO_LINK_STATE_H
 #define PROTO_LINK_STATE_H
 
@@ -28,6 +30,7 @@ enum link_state {
 	LINK_DIALING,
 	LINK_GREETING,
 	LINK_UP,
+	LINK_ENDING,
 	LINK_DEAD
 };
 

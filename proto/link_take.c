@@ -11,7 +11,8 @@
 #define BEAT_TICKS (LINK_BEAT_MS / TICK_MS)
 #define SILENCE_TICKS (LINK_SILENCE_MS / TICK_MS)
 #define HELLO_TICKS (LINK_HELLO_MS / TICK_MS)
-#define DIAL_TICKS (1000u / TICK_MS) /* an attempt is given up after */
+#define DIAL_TICKS (1000u / TICK_MS)   /* an attempt is given up after */
+#define ENDING_TICKS (1000u / TICK_MS) /* for a BYE to get there */
 
 static_assert(BEAT_TICKS >= 1 && SILENCE_TICKS >= 4 * BEAT_TICKS, "ticks");
 
@@ -71,6 +72,25 @@ hello_ok(struct link *l, const struct link_frame *f, struct msg_hello *h)
 	return true;
 }
 
+/* Tell them why, then wait until they hang up: closing at once could take the
+ * BYE away from them again, if something of theirs is still unread here. */
+static void
+refuse(struct link *l, enum err why)
+{
+	struct msg_bye m = {.code = (uint8_t)why};
+	struct wire w;
+	size_t at;
+
+	link_buf_recycle(&l->fill);
+	at = link_frame_begin(&l->fill);
+	wire_encode(&w, &l->fill);
+	(void)msg_bye_wire(&w, &m);
+	link_frame_end(&l->fill, at, MSG_BYE);
+	l->state = LINK_ENDING; /* it never was up: no `down` */
+	l->ticks = 0;
+	l->peer_known = false;
+}
+
 static void
 take_hello(struct link *l, const struct link_frame *f)
 {
@@ -93,8 +113,7 @@ take_hello(struct link *l, const struct link_frame *f)
 	if (l->state != LINK_UP) /* closed by the callback */
 		return;
 	if (rc != ERR_OK) {
-		l->state = LINK_GREETING;      /* it never was up: no `down` */
-		link_lose(l, "refused", true); /* the owner has said why */
+		refuse(l, rc); /* the owner has logged why */
 		return;
 	}
 	l->told_waiting = false;
@@ -102,6 +121,30 @@ take_hello(struct link *l, const struct link_frame *f)
 }
 
 /* ---- messages ---- */
+
+/* They have refused our HELLO. */
+static void
+take_bye(struct link *l, const struct link_frame *f)
+{
+	struct msg_bye m;
+	char reason[64];
+	struct wire w;
+	enum err code;
+
+	wire_decode(&w, f->body);
+	if (msg_bye_wire(&w, &m) != ERR_OK) {
+		link_lose(l, "malformed BYE", true);
+		return;
+	}
+	code = err_from_u8(m.code);
+	if (l->ops->refused != NULL)
+		l->ops->refused(l->arg, l, code);
+	if (l->state != LINK_UP)
+		return;
+	(void)snprintf(reason, sizeof(reason), "refused by the other end: %s",
+	    err_word(code));
+	link_lose(l, reason, true);
+}
 
 static void
 take_message(struct link *l, const struct link_frame *f)
@@ -113,6 +156,10 @@ take_message(struct link *l, const struct link_frame *f)
 
 	if (f->type == MSG_BEAT && f->body.len == 0)
 		return;
+	if (f->type == MSG_BYE) {
+		take_bye(l, f);
+		return;
+	}
 	if (f->type == MSG_HELLO || f->type == MSG_BEAT ||
 	    !msg_legal(f->type, from, l->ls->self)) {
 		(void)snprintf(reason, sizeof(reason),
@@ -140,7 +187,7 @@ take_frames(struct link *l)
 	enum link_frame_rc rc = LINK_FRAME_MORE;
 	size_t at = 0;
 
-	while (l->stream == s && l->doomed == NULL) {
+	while (l->stream == s && l->doomed == NULL && l->state != LINK_ENDING) {
 		struct bytes in = {l->work.data + at, l->work.len - at};
 		bool greeting = l->state == LINK_GREETING;
 
@@ -158,7 +205,9 @@ take_frames(struct link *l)
 	}
 	if (l->stream != s)
 		return false;
-	if (rc != LINK_FRAME_OK && rc != LINK_FRAME_MORE) {
+	if (l->state == LINK_ENDING)
+		at = l->work.len; /* nothing of theirs counts any more */
+	else if (rc != LINK_FRAME_OK && rc != LINK_FRAME_MORE) {
 		const char *what = link_frame_complaint(rc);
 
 		if (l->state == LINK_GREETING)
@@ -209,6 +258,10 @@ count_tick(struct link *l)
 			 link_stream_unsent(l->stream) == 0)
 			send_beat(l);
 		break;
+	case LINK_ENDING:
+		if (l->ticks > ENDING_TICKS)
+			link_lose(l, "refused", true);
+		break;
 	}
 }
 
@@ -218,6 +271,12 @@ take_connection(struct link *l)
 	size_t before = l->work.len;
 	const char *failed = link_stream_take(l->stream, &l->work);
 
+	if (l->state == LINK_ENDING) {
+		link_buf_recycle(&l->work);
+		if (failed != NULL) /* they have hung up */
+			link_lose(l, "refused", true);
+		return;
+	}
 	if (l->doomed == NULL && l->work.len != before) {
 		l->rx_ticks = 0;
 		if (!take_frames(l))
@@ -227,6 +286,8 @@ take_connection(struct link *l)
 		link_lose(l, l->doomed, false);
 	else if (failed != NULL && l->state == LINK_UP)
 		link_lose(l, failed, false);
+	else if (failed != NULL && l->state == LINK_ENDING)
+		link_lose(l, "refused", true);
 	else if (failed != NULL)
 		link_lose_unknown(l, failed);
 }
@@ -269,6 +330,7 @@ link_take(struct link *l, bool ticked)
 		break;
 	case LINK_GREETING:
 	case LINK_UP:
+	case LINK_ENDING:
 		take_connection(l);
 		break;
 	}

@@ -9,17 +9,18 @@
 #include "base/buf.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "raftd/context.h"
 #include "raftd/raftd.h"
 
 /* "HOST:PORT" with a port of 1..65535; "[v6]:PORT" too. */
-static bool
-address_valid(const char *s, size_t len)
+bool
+cluster_address_valid(const char *s, size_t len)
 {
-	const char *colon = memrchr(s, ':', len);
+	const char *colon = len > 0 ? memrchr(s, ':', len) : NULL;
 	size_t digits;
 	unsigned long port = 0;
 
-	if (colon == NULL || colon == s)
+	if (len > ADDRESS_BYTES_MAX || colon == NULL || colon == s)
 		return false;
 	digits = len - (size_t)(colon + 1 - s);
 	if (digits < 1 || digits > 5)
@@ -45,7 +46,7 @@ cluster_parse(const char *text, struct wal_conf *conf)
 		size_t len = strcspn(p, ",");
 		struct wal_member *m;
 
-		if (len > ADDRESS_BYTES_MAX || !address_valid(p, len)) {
+		if (!cluster_address_valid(p, len)) {
 			log_errorx(
 			    "bad address in --cluster: \"%.*s\"; give "
 			    "HOST:PORT,HOST:PORT,... in the order of the "
@@ -71,6 +72,7 @@ cluster_parse(const char *text, struct wal_conf *conf)
 		m = &conf->members[conf->member_count++];
 		m->id = conf->member_count;
 		memcpy(m->address, p, len);
+		conf->id_max = m->id;
 		conf->state.voters.id[conf->state.voters.count++] = m->id;
 		if (p[len] == '\0')
 			return 0;
@@ -103,8 +105,17 @@ cluster_member(const struct wal_conf *conf, uint64_t id)
 	return NULL;
 }
 
-static bool
-ids_have(const struct raft_ids *ids, uint64_t id)
+const struct wal_member *
+cluster_address_owner(const struct wal_conf *conf, const char *address)
+{
+	for (uint32_t i = 0; i < conf->member_count; i++)
+		if (strcmp(conf->members[i].address, address) == 0)
+			return &conf->members[i];
+	return NULL;
+}
+
+bool
+cluster_ids_have(const struct raft_ids *ids, uint64_t id)
 {
 	for (uint32_t i = 0; i < ids->count; i++)
 		if (ids->id[i] == id)
@@ -112,47 +123,101 @@ ids_have(const struct raft_ids *ids, uint64_t id)
 	return false;
 }
 
-static bool
-state_has(const struct raft_conf_state *s, uint64_t id)
+bool
+cluster_state_has(const struct raft_conf_state *s, uint64_t id)
 {
-	return ids_have(&s->voters, id) || ids_have(&s->learners, id) ||
-	       ids_have(&s->voters_outgoing, id) ||
-	       ids_have(&s->learners_next, id);
+	return cluster_ids_have(&s->voters, id) ||
+	       cluster_ids_have(&s->learners, id) ||
+	       cluster_ids_have(&s->voters_outgoing, id) ||
+	       cluster_ids_have(&s->learners_next, id);
+}
+
+const struct wal_order *
+cluster_order(const struct wal_conf *conf, uint64_t token)
+{
+	for (uint32_t i = 0; i < conf->order_count; i++)
+		if (conf->orders[i].token == token)
+			return &conf->orders[i];
+	return NULL;
 }
 
 static void
-member_set(struct wal_conf *conf, uint64_t id, struct bytes address)
+member_set(struct wal_conf *conf, const struct wal_member *now)
 {
 	struct wal_member *m = NULL;
+	uint64_t known;
 
 	for (uint32_t i = 0; i < conf->member_count && m == NULL; i++)
-		if (conf->members[i].id == id)
+		if (conf->members[i].id == now->id)
 			m = &conf->members[i];
 	if (m == NULL) {
 		if (conf->member_count == NODES_MAX)
 			return; /* proposing checks this; the address is lost */
 		m = &conf->members[conf->member_count++];
+		memset(m, 0, sizeof(*m));
 	}
-	memset(m, 0, sizeof(*m));
-	m->id = id;
-	memcpy(m->address, address.data, address.len);
+	known = m->incarnation;
+	*m = *now;
+	if (m->incarnation == 0) /* what is known is never forgotten */
+		m->incarnation = known;
+}
+
+static void
+order_set(struct wal_conf *conf, const struct wal_order *o)
+{
+	if (conf->order_count == WAL_ORDERS_MAX) {
+		conf->order_count--;
+		memmove(&conf->orders[0], &conf->orders[1],
+		    conf->order_count * sizeof(conf->orders[0]));
+	}
+	conf->orders[conf->order_count++] = *o;
+}
+
+static void
+note_ids(struct wal_conf *conf, const struct raft_conf_change *cc)
+{
+	for (uint32_t i = 0; i < cc->count; i++)
+		if ((cc->ops[i].op == RAFT_CONF_ADD_VOTER ||
+			cc->ops[i].op == RAFT_CONF_ADD_LEARNER) &&
+		    cc->ops[i].id > conf->id_max &&
+		    cc->ops[i].id <= NODE_ID_MAX)
+			conf->id_max = cc->ops[i].id;
 }
 
 void
 cluster_apply(struct wal_conf *conf, uint64_t index,
     const struct raft_conf_change *cc, const struct raft_conf_state *state)
 {
+	struct context c;
 	uint32_t kept = 0;
 
 	conf->index = index;
 	conf->state = *state;
-	/* The context of a change is the address of the node it is about. */
-	if (cc->count > 0 && cc->context.len > 0 &&
-	    cc->context.len <= ADDRESS_BYTES_MAX &&
-	    cc->ops[0].op != RAFT_CONF_REMOVE)
-		member_set(conf, cc->ops[0].id, cc->context);
+	if (index <= conf->members_index)
+		return; /* it was told of what became of this */
+	conf->members_index = index;
+	note_ids(conf, cc);
+	(void)context_decode(cc->context, &c); /* else it is empty */
+	for (uint32_t i = 0; i < c.count; i++)
+		if (cluster_state_has(state, c.members[i].id))
+			member_set(conf, &c.members[i]);
 	for (uint32_t i = 0; i < conf->member_count; i++)
-		if (state_has(state, conf->members[i].id))
+		if (cluster_state_has(state, conf->members[i].id))
 			conf->members[kept++] = conf->members[i];
 	conf->member_count = kept;
+	if (c.token != 0)
+		order_set(conf, &(struct wal_order){.token = c.token,
+				    .index = index,
+				    .id = cc->count > 0 ? cc->ops[0].id : 0});
+}
+
+void
+cluster_install(struct wal_conf *conf, const struct wal_conf *from)
+{
+	if (from->members_index >= conf->members_index) {
+		*conf = *from;
+		return;
+	}
+	conf->index = from->index;
+	conf->state = from->state;
 }

@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "raftd/orders.h"
 #include "raftd/raftd.h"
 #include "raftd/snap.h"
 
@@ -57,6 +58,7 @@ front_down(void *arg, struct link *l)
 	rd->front->httpd = NULL;
 	reads_drop_all(rd->reads); /* it asks again when it is back */
 	take_drop_orders(rd->take);
+	orders_drop(rd->orders);
 	log_info("httpd disconnected");
 }
 
@@ -82,16 +84,23 @@ front_refuse(struct front *f, enum msg_refused what, enum err code,
 }
 
 void
-front_controlled(struct front *f, uint64_t token, enum err code, uint64_t index)
+front_answer(struct front *f, const struct msg_controlled *m)
 {
-	struct msg_controlled m = {
-	    .token = token, .code = (uint8_t)code, .index = index};
+	struct msg_controlled copy = *m;
 	struct wire *w;
 
 	if (f == NULL || (w = link_begin(f->httpd, MSG_CONTROLLED)) == NULL)
 		return;
-	(void)msg_controlled_wire(w, &m);
+	(void)msg_controlled_wire(w, &copy);
 	link_end(f->httpd);
+}
+
+void
+front_controlled(struct front *f, uint64_t token, enum err code, uint64_t index)
+{
+	front_answer(
+	    f, &(struct msg_controlled){
+		   .token = token, .code = (uint8_t)code, .index = index});
 }
 
 static enum err
@@ -104,7 +113,7 @@ take_control(struct raftd *rd, struct wire *w)
 	if (m.order == MSG_ORDER_SNAPSHOT)
 		take_order(rd->take, m.token);
 	else
-		front_controlled(rd->front, m.token, ERR_BAD_REQUEST, 0);
+		orders_take(rd->orders, &m);
 	return ERR_OK;
 }
 
@@ -177,20 +186,11 @@ role_number(const struct raft_status *st)
 	return MSG_ROLE_CANDIDATE;
 }
 
-static bool
-ids_have(const struct raft_ids *ids, uint64_t id)
-{
-	for (uint32_t i = 0; i < ids->count; i++)
-		if (ids->id[i] == id)
-			return true;
-	return false;
-}
-
 static enum msg_member
 member_kind(const struct raft_conf_state *c, uint64_t id)
 {
-	bool in = ids_have(&c->voters, id);
-	bool out = ids_have(&c->voters_outgoing, id);
+	bool in = cluster_ids_have(&c->voters, id);
+	bool out = cluster_ids_have(&c->voters_outgoing, id);
 
 	if (!in && !out)
 		return MSG_MEMBER_LEARNER;
@@ -209,6 +209,8 @@ peer_item(struct raftd *rd, const struct raft_status *st,
 			 peers_connected(rd->peers, member->id)};
 
 	memcpy(item.address, member->address, sizeof(item.address));
+	item.promote = member->promote;
+	item.replaces = member->replaces;
 	for (uint32_t i = 0; i < st->progress_count; i++) {
 		if (st->progress[i].id == member->id) {
 			item.match = st->progress[i].match;

@@ -30,15 +30,38 @@ on_signal(void *arg, int signo)
 }
 
 static int
+check_options(const struct raftd_options *o)
+{
+	if (o->election_ms < 3 * o->heartbeat_ms) {
+		log_errorx("--election-ms %" PRIu64 " is too short; give at "
+			   "least 3 x --heartbeat-ms (%" PRIu64 ")",
+		    o->election_ms, 3 * o->heartbeat_ms);
+		return EX_USAGE;
+	}
+	if (o->peer_listen != NULL &&
+	    !cluster_address_valid(o->peer_listen, strlen(o->peer_listen))) {
+		log_errorx("--peer-listen must be HOST:PORT");
+		return EX_USAGE;
+	}
+	return 0;
+}
+
+static int
 parse_options(struct raftd *rd, int argc, char *argv[])
 {
 	struct raftd_options *o = &rd->opt;
 	int rc;
 	const struct opt table[] = {
-	    {"id", OPT_U64, &o->id, 1, NODES_MAX, "N",
-		"this node's id: its address is the N-th of --cluster"},
+	    {"id", OPT_U64, &o->id, 1, NODE_ID_MAX, "N",
+		"this node's id: in a new cluster, the N-th of --cluster"},
 	    {"cluster", OPT_STRING, &o->cluster, 0, 0, "HOST:PORT,...",
 		"peer addresses of all nodes, in the order of their ids"},
+	    {"join", OPT_FLAG, &o->join, 0, 0, NULL,
+		"a new node, for a cluster that there is: --cluster has "
+		"members' addresses"},
+	    {"peer-listen", OPT_STRING, &o->peer_listen, 0, 0, "HOST:PORT",
+		"where to listen for other nodes (default: the address that "
+		"they know)"},
 	    {"data-dir", OPT_STRING, &o->data_dir, 0, 0, "DIR",
 		"the node's directory; raftd uses DIR/raft"},
 	    {"run-dir", OPT_STRING, &o->run_dir, 0, 0, "DIR",
@@ -86,12 +109,8 @@ parse_options(struct raftd *rd, int argc, char *argv[])
 	    table, argc, argv, NULL);
 	if ((rc = daemon_log(&o->log)) != 0)
 		return rc;
-	if (o->election_ms < 3 * o->heartbeat_ms) {
-		log_errorx("--election-ms %" PRIu64 " is too short; give at "
-			   "least 3 x --heartbeat-ms (%" PRIu64 ")",
-		    o->election_ms, 3 * o->heartbeat_ms);
-		return EX_USAGE;
-	}
+	if ((rc = check_options(o)) != 0)
+		return rc;
 	log_node(o->id);
 	return 0;
 }
@@ -113,7 +132,6 @@ raftd_init(struct raftd *rd, int argc, char *argv[])
 		raftd_close(rd);
 		return rc;
 	}
-	daemon_ready();
 	watchdog_start(rd->loop);
 	return 0;
 }
@@ -135,5 +153,5 @@ main(int argc, char *argv[])
 	raftd_close(&rd);
 	loop_close(rd.loop);
 	log_info("stopped");
-	return 0;
+	return rd.exit_code;
 }

@@ -5,6 +5,9 @@
 
 #include "base/daemon.h"
 #include "base/log.h"
+#include "raftd/join.h"
+#include "raftd/members.h"
+#include "raftd/orders.h"
 #include "raftd/raftd.h"
 #include "raftd/snap.h"
 #include "raftd/transfer.h"
@@ -24,17 +27,17 @@ on_tick(void *arg, struct mono now)
 		rd->tick_at = mono_add_ms(now, rd->opt.heartbeat_ms);
 	loop_timer_set(&rd->tick, rd->tick_at);
 	raft_tick(rd->raft);
+	members_tick(rd->members);
 }
 
-int
-raftd_start(struct raftd *rd)
+/* The log is open, the core is there: everything around it. */
+static int
+go(struct raftd *rd)
 {
 	int rc;
 
-	rd->epoch = daemon_random();
-	if ((rc = store_open(rd)) != 0)
-		return rc;
-	rd->links = links_open(rd->loop, MSG_RAFTD);
+	rd->orders = orders_open(rd);
+	rd->members = members_open(rd);
 	rd->reads = reads_open(rd);
 	rd->feed = feed_open(rd);
 	rd->take = take_open(rd);
@@ -52,7 +55,48 @@ raftd_start(struct raftd *rd)
 	if (rd->conf.state.voters.count == 1 &&
 	    rd->conf.state.voters.id[0] == rd->opt.id)
 		(void)raft_campaign(rd->raft);
+	daemon_ready();
 	return 0;
+}
+
+int
+raftd_start(struct raftd *rd)
+{
+	bool fresh;
+	int rc;
+
+	rd->epoch = daemon_random();
+	rd->links = links_open(rd->loop, MSG_RAFTD);
+	if ((rc = store_open(rd, &fresh)) != 0)
+		return rc;
+	if (fresh && rd->opt.join)
+		return join_open(rd);
+	if ((rc = store_start(rd)) != 0)
+		return rc;
+	return go(rd);
+}
+
+/* A turn of a node that has no place in a cluster yet. */
+static void
+join_turn(struct raftd *rd, struct mono now)
+{
+	struct wal_identity identity;
+	struct wal_conf conf;
+
+	links_take(rd->links);
+	if (rd->stopping)
+		rd->quit = true;
+	if (!rd->quit && join_run(rd->join, now, &identity, &conf)) {
+		join_close(rd->join);
+		rd->join = NULL;
+		rd->exit_code = store_join(rd, &identity, &conf);
+		if (rd->exit_code == 0)
+			rd->exit_code = store_start(rd);
+		if (rd->exit_code == 0)
+			rd->exit_code = go(rd);
+		rd->quit = rd->exit_code != 0;
+	}
+	links_flush(rd->links);
 }
 
 void
@@ -130,6 +174,10 @@ give_way_step(struct raftd *rd, struct mono now)
 void
 raftd_turn(struct raftd *rd, struct mono now)
 {
+	if (rd->join != NULL) {
+		join_turn(rd, now);
+		return;
+	}
 	links_take(rd->links);  /* proposals, reads, peers, kvd */
 	ready_storage_done(rd); /* what the disk has now */
 	snapio_take(rd->snapio);
@@ -141,6 +189,10 @@ raftd_turn(struct raftd *rd, struct mono now)
 	transfers_run(rd->transfers, now);
 	peers_report(rd->peers);
 	peers_ping(rd->peers, now);
+	peers_run(rd->peers, now);
+	leave_run(rd, now);
+	orders_run(rd->orders, now);
+	members_run(rd->members, now);
 	reads_run(rd->reads);
 	ready_run(rd);        /* save, send, publish */
 	reads_run(rd->reads); /* a round that has ended makes room */
@@ -155,10 +207,13 @@ raftd_close(struct raftd *rd)
 {
 	if (rd->links != NULL)
 		links_close(rd->links, FLUSH_MS); /* all of them, first */
+	join_close(rd->join);
 	snapio_close(rd->snapio);
 	peers_close(rd);
 	transfers_close(rd->transfers);
 	take_close(rd->take);
+	members_close(rd->members);
+	orders_close(rd->orders);
 	store_close(rd);
 	reads_close(rd->reads);
 	feed_close(rd->feed);

@@ -11,6 +11,8 @@
 #include "base/mem.h"
 #include "raftd/echo.h"
 #include "raftd/hold.h"
+#include "raftd/join.h"
+#include "raftd/orders.h"
 #include "raftd/raftd.h"
 #include "raftd/rmsg.h"
 #include "raftd/transfer.h"
@@ -20,24 +22,37 @@
  * SUSPECT_MS, the next one as much later, so that votes are not split. */
 #define SUSPECT_MS 40u
 
+/* A member that was removed hears of it if it can, and then no more: its links
+ * are closed this much later, and when the change is on the disk. */
+#define GONE_MS 500u
+
 struct peer {
 	struct peer *next;
 	struct raftd *rd;
 	uint64_t id;
 	char address[ADDRESS_BYTES_MAX + 1];
-	struct link *out;
-	unsigned in;          /* accepted links of this node that are up */
+	struct link *out;                 /* NULL: its address is not known */
+	struct link *out_next;            /* to its new address; NULL: none */
+	struct link *ins[PEER_LINKS_MAX]; /* accepted of this node, up */
+	unsigned in;
 	uint64_t incarnation; /* of its raft directory; 0: not seen yet */
 	bool missed;          /* a message was dropped since the last report */
 	struct hold hold;
 	uint64_t dropped; /* messages in all; the rest is of bytes */
 	uint64_t sent_bytes, received_bytes;
 	struct echo echo;
+	enum err word; /* why it has refused this node; OK: it has not */
+	bool gone;     /* removed */
+	struct mono gone_at;
+	uint64_t gone_index; /* of the change */
 };
 
 struct peers {
 	struct raftd *rd;
 	struct peer *list;
+	bool some_gone, some_move;
+	unsigned joining; /* accepted links of nodes that want to join */
+	char listens[ADDRESS_BYTES_MAX + 1];
 	struct loop_timer campaign;
 	struct loop_timer release; /* of what is held */
 	bool release_due;
@@ -53,6 +68,19 @@ peer_find(const struct peers *ps, uint64_t id)
 	return NULL;
 }
 
+/* A member whose raft directory is another one than before has lost what it
+ * promised: its votes and acknowledgements. */
+static void
+complain_replaced(struct link *l, uint64_t id)
+{
+	if (link_may_complain(l))
+		log_errorx("peer refused, its raft directory was replaced and "
+			   "has lost votes and log entries; restore the "
+			   "directory, or remove the node and add it under a "
+			   "new id node=%" PRIu64,
+		    id);
+}
+
 void
 peers_fill_hello(const struct raftd *rd, struct msg_hello *mine)
 {
@@ -62,34 +90,52 @@ peers_fill_hello(const struct raftd *rd, struct msg_hello *mine)
 	mine->incarnation = rd->identity.incarnation;
 }
 
+/* A node that is no member.  Whether it was removed is said only by those who
+ * cannot forget it any more. */
+static enum err
+refuse_stranger(
+    const struct raftd *rd, struct link *l, const struct msg_hello *theirs)
+{
+	bool removed = theirs->node <= rd->conf.id_max &&
+		       theirs->node != rd->identity.node;
+
+	if (link_may_complain(l))
+		log_warnx("peer refused, it is not another member of this "
+			  "cluster%s node=%" PRIu64,
+		    removed ? " any more" : "; check its --id", theirs->node);
+	if (!removed)
+		return ERR_FOREIGN;
+	return rd->conf_durable >= rd->conf.index ? ERR_REMOVED
+						  : ERR_UNAVAILABLE;
+}
+
 enum err
 peers_check_hello(
     const struct raftd *rd, struct link *l, const struct msg_hello *theirs)
 {
+	const struct wal_member *m;
+
 	if (theirs->cluster != rd->identity.cluster) {
 		if (link_may_complain(l))
-			log_warnx("peer of another cluster refused; check "
-				  "--cluster on "
-				  "both nodes node=%" PRIu64
-				  " cluster=%016" PRIx64 " ours=%016" PRIx64,
+			log_warnx("peer of another cluster refused; a node "
+				  "that shall join this one is started with "
+				  "--join, else check --cluster on both nodes "
+				  "node=%" PRIu64 " cluster=%016" PRIx64
+				  " ours=%016" PRIx64,
 			    theirs->node, theirs->cluster,
 			    rd->identity.cluster);
 		return ERR_FOREIGN;
 	}
-	if (theirs->node == rd->identity.node ||
-	    cluster_member(&rd->conf, theirs->node) == NULL) {
-		if (link_may_complain(l))
-			log_warnx(
-			    "peer refused, it is not another member of this "
-			    "cluster; check its --id node=%" PRIu64,
-			    theirs->node);
-		return ERR_FOREIGN;
-	}
-	return ERR_OK;
+	m = cluster_member(&rd->conf, theirs->node);
+	if (m == NULL || theirs->node == rd->identity.node)
+		return refuse_stranger(rd, l, theirs);
+	if (m->incarnation == 0 || m->incarnation == theirs->incarnation)
+		return ERR_OK;
+	complain_replaced(l, theirs->node);
+	return ERR_CONFLICT;
 }
 
-/* A member whose raft directory is another one than before has lost what it
- * promised: its votes and acknowledgements. */
+/* The same for those whose directories are not recorded yet. */
 static enum err
 check_incarnation(
     struct peer *p, struct link *l, const struct msg_hello *theirs)
@@ -98,13 +144,30 @@ check_incarnation(
 		p->incarnation = theirs->incarnation;
 	if (p->incarnation == theirs->incarnation)
 		return ERR_OK;
-	if (link_may_complain(l))
-		log_errorx("peer refused, its raft directory was replaced and "
-			   "has lost votes and log entries; restore the "
-			   "directory, or remove the node and add it under a "
-			   "new id node=%" PRIu64,
-		    p->id);
+	complain_replaced(l, p->id);
 	return ERR_FOREIGN;
+}
+
+/* ---- refused by others ---- */
+
+static void
+note_word(struct raftd *rd, struct link *l, enum err code)
+{
+	struct peer *p = peer_find(rd->peers, link_peer(l)->node);
+
+	if (p == NULL || p->word == code)
+		return;
+	p->word = code;
+	log_warnx("refused by another node node=%" PRIu64 " code=%s", p->id,
+	    err_word(code));
+}
+
+enum err
+peers_word(const struct peers *ps, uint64_t id)
+{
+	const struct peer *p = peer_find(ps, id);
+
+	return p != NULL ? p->word : ERR_OK;
 }
 
 /* ---- the way out ---- */
@@ -153,11 +216,20 @@ out_take(void *arg, struct link *l, uint8_t type, struct wire *w)
 	return ERR_MALFORMED; /* the way out is one-way */
 }
 
+static void
+out_refused(void *arg, struct link *l, enum err code)
+{
+	struct peer *p = arg;
+
+	note_word(p->rd, l, code);
+}
+
 static const struct link_ops out_ops = {
     .hello = out_hello,
     .up = out_up,
     .down = out_down,
     .take = out_take,
+    .refused = out_refused,
 };
 
 /* ---- the way in ---- */
@@ -172,17 +244,24 @@ static enum err
 in_up(void *arg, struct link *l, const struct msg_hello *theirs)
 {
 	struct raftd *rd = arg;
-	enum err err = peers_check_hello(rd, l, theirs);
-	struct peer *p = peer_find(rd->peers, theirs->node);
+	struct peer *p;
+	enum err err;
 
+	if (theirs->cluster == 0) { /* it wants to join */
+		if (rd->peers->joining == PEER_LINKS_MAX)
+			return ERR_OVERLOADED;
+		rd->peers->joining++;
+		return ERR_OK;
+	}
+	err = peers_check_hello(rd, l, theirs);
+	p = peer_find(rd->peers, theirs->node);
 	if (err != ERR_OK || p == NULL)
 		return err != ERR_OK ? err : ERR_FOREIGN;
 	if ((err = check_incarnation(p, l, theirs)) != ERR_OK)
 		return err;
 	if (p->in == PEER_LINKS_MAX)
 		return ERR_OVERLOADED; /* until old ones are seen to be dead */
-	p->in++;
-	link_set_user(l, (void *)(uintptr_t)p->id);
+	p->ins[p->in++] = l;
 	return ERR_OK;
 }
 
@@ -228,15 +307,27 @@ static void
 in_down(void *arg, struct link *l)
 {
 	struct raftd *rd = arg;
-	struct peer *p =
-	    peer_find(rd->peers, (uint64_t)(uintptr_t)link_user(l));
+	struct peer *p;
 
-	transfers_down(rd->transfers, l);
-	/* A member that was removed meanwhile has no struct peer. */
-	if (p == NULL || p->in == 0)
+	if (link_peer(l)->cluster == 0) {
+		rd->peers->joining--;
 		return;
-	if (--p->in == 0)
-		suspect(rd, p->id);
+	}
+	transfers_down(rd->transfers, l);
+	p = peer_find(rd->peers, link_peer(l)->node);
+	for (unsigned i = 0; p != NULL && i < p->in; i++) {
+		if (p->ins[i] != l)
+			continue;
+		p->ins[i] = p->ins[--p->in];
+		if (p->in == 0)
+			suspect(rd, p->id);
+	}
+}
+
+static void
+in_refused(void *arg, struct link *l, enum err code)
+{
+	note_word(arg, l, code);
 }
 
 /* A node speaks for itself; only what followers forward names its origin (a
@@ -280,8 +371,14 @@ in_take(void *arg, struct link *l, uint8_t type, struct wire *w)
 	struct peer *p = peer_find(rd->peers, link_peer(l)->node);
 	struct raft_msg m;
 
-	if (p != NULL) /* else it was removed meanwhile */
-		p->received_bytes += w->left;
+	if (link_peer(l)->cluster == 0)
+		return join_asked(rd, l, type, w);
+	if (p == NULL || p->gone)
+		return ERR_OK; /* removed; it is told when it dials again */
+	p->received_bytes += w->left;
+	p->word = ERR_OK;
+	if (type == MSG_ORDER || type == MSG_ORDERED)
+		return orders_message(rd, p->id, type, w);
 	if (type != MSG_RAFT)
 		return take_other(rd, p, l, type, w);
 	if (rmsg_decode(w, &m) != ERR_OK)
@@ -318,6 +415,7 @@ static const struct link_ops in_ops = {
     .up = in_up,
     .down = in_down,
     .take = in_take,
+    .refused = in_refused,
 };
 
 /* ---- sending ---- */
@@ -360,7 +458,7 @@ peers_send(struct peers *ps, const struct raft_msg *m)
 	struct peer *p = peer_find(ps, m->to);
 	struct mono now = mono_now();
 
-	if (p == NULL)
+	if (p == NULL || p->gone)
 		return; /* removed meanwhile */
 	if (m->type == RAFT_MSG_SNAP) {
 		transfers_send(ps->rd->transfers, m);
@@ -379,62 +477,153 @@ peers_send(struct peers *ps, const struct raft_msg *m)
 
 /* ---- members ---- */
 
+static struct link *
+peer_dial(struct peer *p, const char *address)
+{
+	char url[ADDRESS_BYTES_MAX + 16], name[32];
+
+	(void)snprintf(p->address, sizeof(p->address), "%s", address);
+	if (!cluster_address_valid(address, strlen(address)))
+		return NULL; /* the change that brought it was none of ours */
+	(void)snprintf(url, sizeof(url), "tcp://%s", address);
+	(void)snprintf(name, sizeof(name), "node %" PRIu64, p->id);
+	return links_dial(p->rd->links, url, MSG_RAFTD, name, &out_ops, p);
+}
+
+/* The old link stays until the new one is up: over it the node hears of its new
+ * address. */
+static void
+peer_move(struct peers *ps, struct peer *p, const char *address)
+{
+	log_info("node has a new address node=%" PRIu64 " address=%s", p->id,
+	    address);
+	link_close(p->out_next);
+	p->out_next = peer_dial(p, address);
+	ps->some_move = true;
+}
+
 static void
 peer_add(struct peers *ps, const struct wal_member *m)
 {
 	struct peer *p = mem_zalloc(1, sizeof(*p));
-	char url[ADDRESS_BYTES_MAX + 16], name[32];
 
 	p->rd = ps->rd;
 	p->id = m->id;
-	memcpy(p->address, m->address, sizeof(p->address));
-	(void)snprintf(url, sizeof(url), "tcp://%s", m->address);
-	(void)snprintf(name, sizeof(name), "node %" PRIu64, m->id);
-	p->out = links_dial(ps->rd->links, url, MSG_RAFTD, name, &out_ops, p);
 	p->next = ps->list;
 	ps->list = p;
+	p->out = peer_dial(p, m->address);
+}
+
+static int
+listen_at(struct peers *ps, const char *address)
+{
+	char url[ADDRESS_BYTES_MAX + 16];
+
+	(void)snprintf(ps->listens, sizeof(ps->listens), "%s", address);
+	(void)snprintf(url, sizeof(url), "tcp://%s", address);
+	return links_listen(
+	    ps->rd->links, url, 1u << MSG_RAFTD, 0, &in_ops, ps->rd);
+}
+
+/* This node's own address has changed: it listens there, too. */
+static void
+move(struct peers *ps)
+{
+	const struct wal_member *mine =
+	    cluster_member(&ps->rd->conf, ps->rd->opt.id);
+
+	if (ps->rd->opt.peer_listen != NULL || mine == NULL ||
+	    strcmp(mine->address, ps->listens) == 0 ||
+	    !cluster_address_valid(mine->address, strlen(mine->address)))
+		return;
+	if (listen_at(ps, mine->address) != 0)
+		log_warnx("this node's new address cannot be listened on; "
+			  "restart it where it can be address=%s",
+		    mine->address);
 }
 
 void
 peers_update(struct peers *ps)
 {
 	const struct wal_conf *conf = &ps->rd->conf;
-	struct peer **pp = &ps->list;
 
-	while (*pp != NULL) {
-		struct peer *p = *pp;
+	for (struct peer *p = ps->list; p != NULL; p = p->next) {
 		const struct wal_member *m = cluster_member(conf, p->id);
 
-		if (m != NULL && strcmp(m->address, p->address) == 0) {
-			pp = &p->next;
-			continue;
+		p->gone = p->gone && m == NULL;
+		if (m == NULL && !p->gone) {
+			p->gone = ps->some_gone = true;
+			p->gone_at = mono_add_ms(mono_now(), GONE_MS);
+			p->gone_index = conf->index;
+		} else if (m != NULL && strcmp(m->address, p->address) != 0) {
+			peer_move(ps, p, m->address);
 		}
-		*pp = p->next;
-		link_close(p->out);
-		hold_drop(&p->hold);
-		mem_free(p);
 	}
 	for (uint32_t i = 0; i < conf->member_count; i++)
 		if (conf->members[i].id != ps->rd->opt.id &&
 		    peer_find(ps, conf->members[i].id) == NULL)
 			peer_add(ps, &conf->members[i]);
+	move(ps);
+}
+
+/* New links that are up take the place of the old ones. */
+static void
+finish_moves(struct peers *ps)
+{
+	ps->some_move = false;
+	for (struct peer *p = ps->list; p != NULL; p = p->next) {
+		if (link_is_up(p->out_next)) {
+			link_close(p->out);
+			p->out = p->out_next;
+			p->out_next = NULL;
+		}
+		ps->some_move |= p->out_next != NULL;
+	}
+}
+
+void
+peers_run(struct peers *ps, struct mono now)
+{
+	struct peer **pp = &ps->list;
+
+	if (ps->some_move)
+		finish_moves(ps);
+	if (!ps->some_gone)
+		return;
+	ps->some_gone = false;
+	while (*pp != NULL) {
+		struct peer *p = *pp;
+
+		if (!p->gone || !mono_reached(p->gone_at, now) ||
+		    ps->rd->conf_durable < p->gone_index) {
+			ps->some_gone |= p->gone;
+			pp = &p->next;
+			continue;
+		}
+		*pp = p->next;
+		link_close(p->out);
+		link_close(p->out_next);
+		while (p->in > 0) /* in_down() does not find it any more */
+			link_close(p->ins[--p->in]);
+		hold_drop(&p->hold);
+		mem_free(p);
+	}
 }
 
 int
 peers_open(struct raftd *rd)
 {
 	const struct wal_member *mine = cluster_member(&rd->conf, rd->opt.id);
-	char url[ADDRESS_BYTES_MAX + 16];
 	int rc;
 
-	assert(mine != NULL); /* store_open() has checked it */
+	assert(mine != NULL); /* store_start() has checked it */
 	rd->peers = mem_zalloc(1, sizeof(*rd->peers));
 	rd->peers->rd = rd;
 	loop_timer_init(rd->loop, &rd->peers->campaign, on_campaign, rd);
 	loop_timer_init(rd->loop, &rd->peers->release, on_release, rd->peers);
-	(void)snprintf(url, sizeof(url), "tcp://%s", mine->address);
-	if ((rc = links_listen(
-		 rd->links, url, 1u << MSG_RAFTD, 0, &in_ops, rd)) != 0)
+	rc = listen_at(rd->peers,
+	    rd->opt.peer_listen != NULL ? rd->opt.peer_listen : mine->address);
+	if (rc != 0)
 		return rc;
 	peers_update(rd->peers);
 	return 0;
@@ -503,6 +692,14 @@ peers_link(const struct peers *ps, uint64_t id)
 	const struct peer *p = peer_find(ps, id);
 
 	return p != NULL && link_is_up(p->out) ? p->out : NULL;
+}
+
+uint64_t
+peers_incarnation(const struct peers *ps, uint64_t id)
+{
+	const struct peer *p = peer_find(ps, id);
+
+	return p != NULL ? p->incarnation : 0;
 }
 
 bool

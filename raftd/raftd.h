@@ -19,6 +19,9 @@
 
 struct feed;
 struct front;
+struct join;
+struct members;
+struct orders;
 struct peers;
 struct reads;
 struct snapio;
@@ -29,7 +32,9 @@ struct transfers;
 
 struct raftd_options {
 	uint64_t id;
-	const char *cluster; /* peer addresses, comma-separated */
+	const char *cluster;     /* peer addresses, comma-separated */
+	bool join;               /* a cluster that there is */
+	const char *peer_listen; /* NULL: at this node's address */
 	const char *data_dir;
 	const char *run_dir;      /* NULL: see daemon_run_dir() */
 	const char *socket_group; /* NULL: see links_share() */
@@ -63,7 +68,9 @@ struct raftd {
 	uint64_t epoch;
 
 	struct wal_identity identity;
-	struct wal_conf conf; /* members as of the last change applied */
+	struct wal_conf conf;  /* members as of the last change applied */
+	uint64_t conf_durable; /* conf.index, of the last one on the disk */
+	struct wal_recovered *recovered; /* until store_start() */
 	struct wal_disk disk;
 	struct wal *wal;
 	struct rlog *rlog;
@@ -79,6 +86,8 @@ struct raftd {
 	uint64_t applied_at_start;
 
 	struct peers *peers;
+	struct orders *orders;
+	struct members *members;
 	struct front *front;
 	struct reads *reads;
 	struct feed *feed;
@@ -88,6 +97,11 @@ struct raftd {
 	uint64_t random_state; /* of the core's random source */
 	uint64_t leader_seen;  /* leader and term last announced */
 	uint64_t term_seen;
+	struct join *join; /* NULL: this node has its place in the cluster */
+	bool bootstrapped; /* the directory was made in this life */
+	bool removed;      /* and has to leave: see leave.c */
+	struct mono leave_by;
+	int exit_code;
 	bool stopping; /* handing leadership over, then quit */
 	struct mono stop_by;
 	bool quit;
@@ -115,15 +129,40 @@ uint64_t cluster_id(const struct wal_conf *conf);
 /* NULL: not a member. */
 const struct wal_member *cluster_member(
     const struct wal_conf *conf, uint64_t id);
-/* A change took effect: new state, and addresses from its context. */
+/* "HOST:PORT"? */
+bool cluster_address_valid(const char *s, size_t len);
+/* Whose address that is; NULL: nobody's. */
+const struct wal_member *cluster_address_owner(
+    const struct wal_conf *conf, const char *address);
+bool cluster_ids_have(const struct raft_ids *ids, uint64_t id);
+bool cluster_state_has(const struct raft_conf_state *s, uint64_t id);
+/* What became of the order with this token; NULL: not known. */
+const struct wal_order *cluster_order(
+    const struct wal_conf *conf, uint64_t token);
+/* A change took effect: new state, and the members in its context. */
 void cluster_apply(struct wal_conf *conf, uint64_t index,
     const struct raft_conf_change *cc, const struct raft_conf_state *state);
+/* A snapshot from another node took the place of the log. */
+void cluster_install(struct wal_conf *conf, const struct wal_conf *from);
+
+/* ---- leave.c: a node that is no member any more ---- */
+
+/* The log says that this node was removed. */
+void leave_removed(struct raftd *rd);
+/* Is it time to go? */
+void leave_run(struct raftd *rd, struct mono now);
 
 /* ---- store.c: the raft directory: lock, WAL, bootstrap, the core ---- */
 
-/* Opens everything below rd->raft, bootstraps a new directory.  0 or a
- * sysexits code after one logged line. */
-int store_open(struct raftd *rd);
+/* The directory and its log; *fresh: it is empty, and this node is to join a
+ * cluster: store_join() comes next, else store_start().  All: 0 or a sysexits
+ * code after one logged line. */
+int store_open(struct raftd *rd, bool *fresh);
+/* The log begins, as the one of a member of this cluster. */
+int store_join(struct raftd *rd, const struct wal_identity *identity,
+    const struct wal_conf *conf);
+/* Everything below rd->raft; a new directory is bootstrapped. */
+int store_start(struct raftd *rd);
 void store_close(struct raftd *rd);
 
 /* ---- space.c: a disk that is nearly full ---- */
@@ -165,6 +204,10 @@ void peers_close(struct raftd *rd); /* after links_close() */
 void peers_send(struct peers *ps, const struct raft_msg *m);
 /* Dial new members, hang up on removed ones. */
 void peers_update(struct peers *ps);
+/* Hang up on members that were removed a while ago. */
+void peers_run(struct peers *ps, struct mono now);
+/* Why node id has refused this one, as far as it has not spoken to it since. */
+enum err peers_word(const struct peers *ps, uint64_t id);
 /* Tell the core whom messages did not reach. */
 void peers_report(struct peers *ps);
 /* For connections of their own: may this one be at the other end? */
@@ -188,6 +231,8 @@ struct peer_figures {
 /* The i-th other node; false: there are not so many. */
 bool peers_figures(
     const struct peers *ps, uint32_t i, struct peer_figures *figures);
+/* Of the raft directory of node id, as it says; 0: it was not seen. */
+uint64_t peers_incarnation(const struct peers *ps, uint64_t id);
 
 /* ---- front.c: httpd ---- */
 
@@ -197,6 +242,7 @@ void front_refuse(struct front *f, enum msg_refused what, enum err code,
     uint64_t epoch, uint64_t seq, uint32_t attempt);
 void front_controlled(
     struct front *f, uint64_t token, enum err code, uint64_t index);
+void front_answer(struct front *f, const struct msg_controlled *m);
 /* Tell httpd if leader or term have changed since the last turn. */
 void front_announce(struct front *f);
 struct link *front_link(const struct front *f); /* NULL: away */

@@ -51,6 +51,8 @@ ready_storage_done(struct raftd *rd)
 
 		if (job->mark.replaces)
 			installed(rd, &job->mark);
+		if (job->conf != NULL)
+			rd->conf_durable = job->conf->index;
 		if (job->mark.index != 0)
 			snaps_marked(rd->snaps, job->mark.index);
 		for (size_t i = 0; i < m->entry_count; i++)
@@ -89,6 +91,9 @@ apply_conf_change(struct raftd *rd, const struct raft_entry *e)
 	*job->conf = rd->conf;
 	writer_submit(rd->writer, &job);
 	peers_update(rd->peers);
+	if (!cluster_state_has(&state, rd->opt.id) &&
+	    rd->conf.members_index == e->index)
+		leave_removed(rd);
 }
 
 /* FLOW 5: committed entries become visible to the feed of kvd, which sends
@@ -137,9 +142,9 @@ fill_install(
 	(void)snaps_marking(rd->snaps, s->index); /* above all, as it must be */
 	job->mark = (struct wal_mark){
 	    .index = s->index, .term = s->term, .replaces = true};
+	cluster_install(&rd->conf, &meta.conf);
 	job->conf = mem_alloc(sizeof(*job->conf));
-	*job->conf = meta.conf;
-	rd->conf = meta.conf;
+	*job->conf = rd->conf;
 	peers_update(rd->peers);
 }
 

@@ -16,7 +16,7 @@
 
 #define MAGIC "METCDSNP"
 #define MAGIC_BYTES 8u
-#define VERSION 1u
+#define VERSION 2u
 #define FRONT_BYTES 16u /* of the header, before the description */
 #define META_BYTES_MAX 65536u
 #define CHECKSUM_BYTES 8u

@@ -6,11 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/daemon.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "raftd/context.h"
 #include "raftd/raftd.h"
 #include "raftd/snap.h"
 
@@ -63,14 +65,19 @@ bootstrap_entries(struct raftd *rd, const struct wal_conf *conf)
 
 	for (uint32_t i = 0; i < conf->member_count; i++) {
 		struct raft_conf_change cc = {.v1 = true, .count = 1};
+		struct context c = {.count = 1};
+		struct buf bytes = {0};
 
 		cc.ops[0].op = RAFT_CONF_ADD_VOTER;
 		cc.ops[0].id = conf->members[i].id;
-		cc.context = bytes_of_str(conf->members[i].address);
+		c.members[0] = conf->members[i];
+		context_encode(&c, &bytes);
+		cc.context = buf_bytes(&bytes);
 		entries[i] = (struct raft_entry){.term = 1,
 		    .index = i + 1,
 		    .type = RAFT_ENTRY_CONF_CHANGE,
 		    .data = raft_conf_change_encode(&cc)};
+		buf_free(&bytes);
 	}
 	err = wal_write(rd->wal, &item, 1, true, at);
 	for (uint32_t i = 0; i < conf->member_count; i++) {
@@ -116,13 +123,14 @@ check_identity(struct raftd *rd, const struct wal_recovered *rec,
 	if (mine == NULL) {
 		log_errorx(
 		    "node %" PRIu64 " was removed from its cluster; to "
-		    "use it again, give it a new id and an empty --data-dir",
+		    "use it again, give it a new id, an empty --data-dir and "
+		    "--join",
 		    rd->opt.id);
 		return EX_CONFIG;
 	}
 	if (cluster_id(flags) != cluster_id(&rec->conf))
-		log_warnx("--cluster differs from the members in the log; the "
-			  "log's are used members=%u address=%s",
+		log_info("--cluster differs from the members in the log; the "
+			 "log's are used members=%u address=%s",
 		    rec->conf.member_count, mine->address);
 	return 0;
 }
@@ -177,17 +185,33 @@ core_open(struct raftd *rd, uint64_t applied)
 	return rd->raft != NULL ? 0 : EX_CONFIG;
 }
 
+/* In a new cluster the N-th address is node N's. */
+static int
+check_id(const struct raftd *rd, const struct wal_conf *flags)
+{
+	if (rd->opt.id <= flags->member_count)
+		return 0;
+	log_errorx("--id %" PRIu64 " has no address in --cluster, which "
+		   "lists %u; the N-th address is node N's; a new node for a "
+		   "cluster that there is needs --join",
+	    rd->opt.id, flags->member_count);
+	return EX_USAGE;
+}
+
 /* Recovered state -> conf, first entries if need be, and the core. */
 static int
-store_start(
-    struct raftd *rd, struct wal_recovered *rec, const struct wal_conf *flags)
+start(struct raftd *rd, struct wal_recovered *rec, const struct wal_conf *flags)
 {
 	uint64_t applied;
 	int rc;
 
 	if (rec->fresh) {
+		if ((rc = check_id(rd, flags)) != 0)
+			return rc;
+		rd->bootstrapped = true;
 		rec->conf = *flags;
 		rec->conf.index = flags->member_count;
+		rec->conf.members_index = flags->member_count;
 		if ((rc = bootstrap(rd, &rec->conf)) != 0)
 			return rc;
 		rec->last = 0;
@@ -195,6 +219,7 @@ store_start(
 		return rc;
 	}
 	rd->conf = rec->conf;
+	rd->conf_durable = rec->conf.index;
 	/* Members are known as of an entry that is not there: the first write
 	 * was torn.  Nobody was told of it, and all nodes write the same. */
 	if (rec->last < rec->conf.index) {
@@ -289,27 +314,74 @@ open_snapshots(struct raftd *rd, const struct wal_recovered *rec)
 	return 0;
 }
 
+/* Before anything is written: is there something already? */
+static bool
+is_new(const struct raftd *rd)
+{
+	char wal[PATH_MAX];
+	struct stat st;
+
+	return snprintf(wal, sizeof(wal), "%s/raft/wal", rd->opt.data_dir) <
+		   (int)sizeof(wal) &&
+	       stat(wal, &st) != 0;
+}
+
 int
-store_open(struct raftd *rd)
+store_open(struct raftd *rd, bool *fresh)
 {
 	struct wal_conf flags;
-	struct wal_recovered rec;
 	int rc;
 
 	if ((rc = cluster_parse(rd->opt.cluster, &flags)) != 0)
 		return rc;
-	if (rd->opt.id > flags.member_count) {
-		log_errorx("--id %" PRIu64
-			   " has no address in --cluster, which "
-			   "lists %u; the N-th address is node N's",
-		    rd->opt.id, flags.member_count);
+	if (is_new(rd) && rd->opt.join && rd->opt.id == 1) {
+		log_errorx("--join needs --id, the one that the node is added "
+			   "under; 1 is taken since the cluster began");
 		return EX_USAGE;
 	}
-	if ((rc = open_directories(rd)) != 0 ||
-	    (rc = open_log(rd, &rec)) != 0 ||
-	    (rc = open_snapshots(rd, &rec)) != 0 ||
-	    (rc = store_start(rd, &rec, &flags)) != 0)
+	if (is_new(rd) && !rd->opt.join && (rc = check_id(rd, &flags)) != 0)
 		return rc;
+	rd->recovered = mem_zalloc(1, sizeof(*rd->recovered));
+	if ((rc = open_directories(rd)) != 0 ||
+	    (rc = open_log(rd, rd->recovered)) != 0 ||
+	    (rc = open_snapshots(rd, rd->recovered)) != 0)
+		return rc;
+	*fresh = rd->recovered->fresh;
+	return 0;
+}
+
+int
+store_join(struct raftd *rd, const struct wal_identity *identity,
+    const struct wal_conf *conf)
+{
+	struct wal_recovered *rec = rd->recovered;
+
+	assert(rec->fresh);
+	rec->fresh = false;
+	rec->identity = *identity;
+	rec->conf = *conf;
+	/* Of the log nothing is here; of the members everything. */
+	rec->conf.index = 0;
+	rec->conf.state = (struct raft_conf_state){0};
+	if (wal_create(rd->wal, &rec->identity, &rec->conf) != ERR_OK)
+		return EX_IOERR;
+	log_info("joined cluster=%016" PRIx64 " members=%" PRIu32
+		 " members_index=%" PRIu64,
+	    identity->cluster, conf->member_count, conf->members_index);
+	return 0;
+}
+
+int
+store_start(struct raftd *rd)
+{
+	struct wal_conf flags;
+	int rc;
+
+	if ((rc = cluster_parse(rd->opt.cluster, &flags)) != 0 ||
+	    (rc = start(rd, rd->recovered, &flags)) != 0)
+		return rc;
+	mem_free(rd->recovered);
+	rd->recovered = NULL;
 	log_info("log open first=%" PRIu64 " last=%" PRIu64 " term=%" PRIu64
 		 " commit=%" PRIu64,
 	    rlog_first(rd->rlog), rlog_last(rd->rlog), raft_term(rd->raft),
@@ -324,6 +396,7 @@ store_close(struct raftd *rd)
 {
 	if (rd->writer != NULL)
 		writer_close(rd->writer); /* waits for the disk */
+	mem_free(rd->recovered);
 	snaps_close(rd);
 	space_close(rd->space);
 	raft_free(rd->raft);

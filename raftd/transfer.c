@@ -306,6 +306,11 @@ transfers_send(struct transfers *ts, const struct raft_msg *m)
 	}
 	if (s != NULL)
 		end(s, false);
+	/* A core takes no snapshot of a time when it was no member. */
+	if (file != NULL && !cluster_state_has(&m->snapshot->conf, m->to)) {
+		take_wanted(ts->rd->take);
+		file = NULL;
+	}
 	s = file == NULL ? NULL : begin(ts, m->to, file);
 	if (s != NULL)
 		raft_msg_copy(&s->msg, m);
@@ -431,15 +436,26 @@ check(struct sending *s, struct mono now)
 	}
 }
 
+/* Bits are ids modulo 64; it does no harm to tell too many. */
+static void
+report_lost(struct transfers *ts)
+{
+	const struct wal_conf *conf = &ts->rd->conf;
+
+	for (uint32_t i = 0; ts->lost != 0 && i < conf->member_count; i++)
+		if ((ts->lost >> (conf->members[i].id % 64) & 1) != 0)
+			raft_report_snapshot(
+			    ts->rd->raft, conf->members[i].id, false);
+	ts->lost = 0;
+}
+
 void
 transfers_run(struct transfers *ts, struct mono now)
 {
 	struct sending **p = &ts->list;
 	struct sending *s;
 
-	for (unsigned id = 0; ts->lost != 0; id++, ts->lost >>= 1)
-		if ((ts->lost & 1) != 0)
-			raft_report_snapshot(ts->rd->raft, id, false);
+	report_lost(ts);
 	while ((s = *p) != NULL) {
 		if (!s->over)
 			check(s, now);

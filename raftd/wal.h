@@ -49,16 +49,34 @@ struct wal_identity {
 	uint64_t incarnation;
 };
 
-/* Members with their addresses, as of a log index. */
 struct wal_member {
-	uint64_t id;
+	uint64_t id;          /* 1..NODE_ID_MAX, never used again */
+	uint64_t incarnation; /* of its raft directory; 0: not known yet */
+	bool promote;         /* a learner, a voter once it has caught up */
+	uint64_t replaces;    /* and then in the place of this one; 0: nobody */
 	char address[ADDRESS_BYTES_MAX + 1];
 };
+/* An order that was carried out: it is not done a second time. */
+struct wal_order {
+	uint64_t token;
+	uint64_t index; /* of the change */
+	uint64_t id;    /* of the member it was about */
+};
+#define WAL_ORDERS_MAX 8u /* the last ones */
+
+/* The configuration, and the members with their addresses.  state is as of
+ * index.  All that follows it is as of members_index, which is the same but on
+ * a node that was told of its members when it joined, and has yet to apply the
+ * changes that made them what they are. */
 struct wal_conf {
-	uint64_t index; /* of the change; 0: bootstrap */
+	uint64_t index; /* of the change; 0: none applied */
 	struct raft_conf_state state;
+	uint64_t members_index;
+	uint64_t id_max; /* the largest id ever given to a member */
 	uint32_t member_count;
 	struct wal_member members[NODES_MAX];
+	uint32_t order_count;
+	struct wal_order orders[WAL_ORDERS_MAX]; /* oldest first */
 };
 
 /* "There is a snapshot as of this entry."  Entries up to it need not be in the

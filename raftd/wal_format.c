@@ -283,6 +283,17 @@ ids_wire(struct wire *w, struct raft_ids *ids)
 	}
 }
 
+void
+wal_member_wire(struct wire *w, struct wal_member *m)
+{
+	wire_u64(w, &m->id);
+	wire_require(w, m->id >= 1 && m->id <= NODE_ID_MAX);
+	wire_u64(w, &m->incarnation);
+	wire_bool(w, &m->promote);
+	wire_u64(w, &m->replaces);
+	wire_text(w, m->address, sizeof(m->address));
+}
+
 static void
 conf_wire(struct wire *w, struct wal_conf *c)
 {
@@ -292,13 +303,18 @@ conf_wire(struct wire *w, struct wal_conf *c)
 	ids_wire(w, &c->state.voters_outgoing);
 	ids_wire(w, &c->state.learners_next);
 	wire_bool(w, &c->state.auto_leave);
+	wire_u64(w, &c->members_index);
+	wire_u64(w, &c->id_max);
 	wire_u32(w, &c->member_count);
 	wire_require(w, c->member_count <= NODES_MAX);
-	for (uint32_t i = 0; wire_err(w) == ERR_OK && i < c->member_count;
-	     i++) {
-		wire_u64(w, &c->members[i].id);
-		wire_text(
-		    w, c->members[i].address, sizeof(c->members[i].address));
+	for (uint32_t i = 0; wire_err(w) == ERR_OK && i < c->member_count; i++)
+		wal_member_wire(w, &c->members[i]);
+	wire_u32(w, &c->order_count);
+	wire_require(w, c->order_count <= WAL_ORDERS_MAX);
+	for (uint32_t i = 0; wire_err(w) == ERR_OK && i < c->order_count; i++) {
+		wire_u64(w, &c->orders[i].token);
+		wire_u64(w, &c->orders[i].index);
+		wire_u64(w, &c->orders[i].id);
 	}
 }
 

@@ -8,9 +8,10 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "proto/wire.h"
 #include "raftd/wal.h"
 
-#define WAL_VERSION 1u
+#define WAL_VERSION 2u
 #define WAL_NAME_BYTES 38u     /* 16 digits, -, 16 digits, ".wal" and the NUL */
 #define WAL_NAME_NEW "new.tmp" /* a segment that is being made */
 
@@ -86,6 +87,8 @@ enum err wal_entry_decode(
 void wal_hard_state_encode(const struct raft_hard_state *hs, struct buf *out);
 enum err wal_hard_state_decode(
     struct bytes payload, struct raft_hard_state *hs);
+/* A member, as in a CONF record and in the context of a change. */
+void wal_member_wire(struct wire *w, struct wal_member *m);
 void wal_conf_encode(const struct wal_conf *conf, struct buf *out);
 enum err wal_conf_decode(struct bytes payload, struct wal_conf *conf);
 /* conf: only of a mark that replaces. */

@@ -5,8 +5,11 @@
 #include "cmd/metcd/config.h"
 
 #include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/daemon.h"
 #include "base/log.h"
@@ -34,10 +37,16 @@ static void
 read_options(struct config *c, int argc, char *argv[])
 {
 	const struct opt table[] = {
-	    {"id", OPT_U64, &c->id, 1, NODES_MAX, "N",
-		"this node: the N-th address of --cluster"},
+	    {"id", OPT_U64, &c->id, 1, NODE_ID_MAX, "N",
+		"this node: in a new cluster, the N-th address of --cluster"},
 	    {"cluster", OPT_STRING, &c->cluster, 0, 0, "HOST:PORT,...",
 		"peer addresses of all nodes, the same on each"},
+	    {"join", OPT_FLAG, &c->join, 0, 0, NULL,
+		"a new node for a cluster that there is; --cluster has "
+		"addresses of its members"},
+	    {"peer-listen", OPT_STRING, &c->peer_listen, 0, 0, "HOST:PORT",
+		"where other nodes are listened to; default: where they know "
+		"this one"},
 	    {"listen", OPT_STRING, &c->listen, 0, 0, "HOST:PORT",
 		"where clients reach this node (HTTP)"},
 	    {"admin-listen", OPT_STRING, &c->admin_listen, 0, 0, "HOST:PORT",
@@ -124,6 +133,17 @@ check_address(const char *option, const char *address)
 	return EX_USAGE;
 }
 
+static bool
+has_log(const struct config *c)
+{
+	char wal[PATH_MAX];
+	struct stat st;
+
+	return snprintf(wal, sizeof wal, "%s/raft/wal", c->data_dir) <
+		   (int)sizeof wal &&
+	       stat(wal, &st) == 0;
+}
+
 static int
 check_cluster(const struct config *c)
 {
@@ -150,9 +170,16 @@ check_cluster(const struct config *c)
 		    count, NODES_MAX);
 		return EX_USAGE;
 	}
-	if (c->id > count) {
+	if (c->join && c->id == 1 && !has_log(c)) {
+		log_errorx("--join needs --id, the one that the node is added "
+			   "under; 1 is taken since the cluster began");
+		return EX_USAGE;
+	}
+	/* Who has a directory knows his address from there. */
+	if (c->id > count && !c->join && !has_log(c)) {
 		log_errorx("--id %" PRIu64 " has no address: --cluster lists "
-			   "%" PRIu64 "; give the addresses of all nodes",
+			   "%" PRIu64 "; give the addresses of all nodes, or "
+			   "--join if it is new in a cluster that there is",
 		    c->id, count);
 		return EX_USAGE;
 	}

@@ -10,6 +10,8 @@
 struct config {
 	uint64_t id;
 	const char *cluster; /* all strings: borrowed from argv or environ */
+	bool join;
+	const char *peer_listen; /* NULL: not given */
 	const char *listen;
 	const char *admin_listen;
 	const char *data_dir;

@@ -130,6 +130,9 @@ add_raftd(struct args *a, const struct config *c)
 {
 	add_number(a, "--id", c->id);
 	add_text(a, "--cluster", c->cluster);
+	if (c->join)
+		add(a, "--join");
+	add_given(a, "--peer-listen", c->peer_listen);
 	add_number(a, "--heartbeat-ms", c->heartbeat_ms);
 	add_number(a, "--election-ms", c->election_ms);
 	add_given(a, "--wal-segment-bytes", c->wal_segment_bytes);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "raftd/context.h"
 #include "tests/sim/sim.h"
 
 #define BIT(f) (1u << FAULT_##f)
@@ -520,7 +521,8 @@ fault_conf(void)
 	unsigned node = check_raft_leader();
 	const struct wal_conf *conf;
 	struct raft_conf_change cc = {0};
-	char address[32];
+	struct context c = {.count = 1};
+	struct buf bytes = {0};
 
 	if (node == 0 || core_of(node) == NULL)
 		return;
@@ -536,11 +538,15 @@ fault_conf(void)
 		return;
 	}
 	draw_steps(conf, node, &cc);
-	(void)snprintf(
-	    address, sizeof(address), "10.0.0.%" PRIu64 ":3380", cc.ops[0].id);
-	if (cc.ops[0].op != RAFT_CONF_REMOVE && cc.ops[0].id != RAFT_NONE)
-		cc.context = bytes_of_str(address);
+	c.members[0].id = cc.ops[0].id;
+	(void)snprintf(c.members[0].address, sizeof(c.members[0].address),
+	    "10.0.0.%" PRIu64 ":3380", cc.ops[0].id);
+	if (cc.ops[0].op != RAFT_CONF_REMOVE && cc.ops[0].id != RAFT_NONE) {
+		context_encode(&c, &bytes);
+		cc.context = buf_bytes(&bytes);
+	}
 	propose_conf(node, &cc);
+	buf_free(&bytes);
 }
 
 /* ---- the time table ---- */

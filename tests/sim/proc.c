@@ -95,7 +95,7 @@ raftd_entry(void)
 	}
 	raftd_close(rd);
 	loop_close(rd->loop);
-	proc_exit(0);
+	proc_exit(rd->exit_code);
 }
 
 static void

@@ -100,7 +100,18 @@ on_take(void *arg, struct link *l, uint8_t type, struct wire *body)
 	return e->take_answer;
 }
 
-const struct link_ops end_ops = {on_hello, on_up, on_down, on_take};
+static void
+on_refused(void *arg, struct link *l, enum err code)
+{
+	struct end *e = arg;
+
+	assert_non_null(link_peer(l));
+	e->refusals++;
+	e->refused = code;
+	on_any(e);
+}
+
+const struct link_ops end_ops = {on_hello, on_up, on_down, on_take, on_refused};
 
 void
 end_open(struct end *e, enum msg_process self, uint64_t epoch)

@@ -23,7 +23,8 @@ struct end {
 	uint64_t epoch;
 	enum err up_answer;
 	enum err take_answer;
-	unsigned hellos, ups, downs;
+	unsigned hellos, ups, downs, refusals;
+	enum err refused;            /* the last code */
 	uint64_t taken, taken_bytes; /* messages */
 	uint64_t last_seq;
 	bool in_order;           /* seq of PROPOSE counts up by one */

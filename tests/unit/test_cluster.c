@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "base/buf.h"
+#include "raftd/context.h"
 #include "raftd/raftd.h"
 
 static void
@@ -75,13 +76,18 @@ a_change_brings_its_address_and_takes_removed_members(void **state)
 	struct wal_conf c;
 	struct raft_conf_change add = {.count = 1};
 	struct raft_conf_change drop = {.count = 1};
+	struct context about = {.count = 1};
+	struct buf bytes = {0};
 	struct raft_conf_state st;
 
 	(void)state;
 	assert_int_equal(cluster_parse("h:1,h:2", &c), 0);
 	add.ops[0].op = RAFT_CONF_ADD_LEARNER;
 	add.ops[0].id = 7;
-	add.context = bytes_of_str("h:7");
+	about.members[0].id = 7;
+	memcpy(about.members[0].address, "h:7", sizeof("h:7"));
+	context_encode(&about, &bytes);
+	add.context = buf_bytes(&bytes);
 	st = c.state;
 	st.learners.id[st.learners.count++] = 7;
 	cluster_apply(&c, 12, &add, &st);
@@ -95,6 +101,109 @@ a_change_brings_its_address_and_takes_removed_members(void **state)
 	assert_null(cluster_member(&c, 1));
 	assert_non_null(cluster_member(&c, 2));
 	assert_non_null(cluster_member(&c, 7));
+	buf_free(&bytes);
+}
+
+static struct raft_conf_change
+change_of(enum raft_conf_op op, uint64_t id, const struct context *about,
+    struct buf *bytes)
+{
+	struct raft_conf_change cc = {.count = 1};
+
+	cc.ops[0].op = op;
+	cc.ops[0].id = id;
+	buf_clear(bytes);
+	context_encode(about, bytes);
+	cc.context = buf_bytes(bytes);
+	return cc;
+}
+
+/* A node that was told of its members when it joined replays older changes. */
+static void
+what_is_known_from_joining_is_not_undone_by_older_changes(void **state)
+{
+	struct wal_conf c, before;
+	struct context about = {.count = 1, .token = 8};
+	struct raft_conf_change cc;
+	struct raft_conf_state st = {.voters = {.count = 1, .id = {1}}};
+	struct buf bytes = {0};
+
+	(void)state;
+	assert_int_equal(cluster_parse("h:1,h:2,h:3", &c), 0);
+	c.state = (struct raft_conf_state){0};
+	c.members_index = 30;
+	before = c;
+	about.members[0] = (struct wal_member){.id = 1, .address = "old:1"};
+	cc = change_of(RAFT_CONF_ADD_VOTER, 1, &about, &bytes);
+	cluster_apply(&c, 12, &cc, &st);
+	assert_int_equal(c.index, 12);
+	assert_int_equal(c.state.voters.count, 1);
+	assert_int_equal(c.members_index, 30);
+	assert_int_equal(c.member_count, 3);
+	assert_memory_equal(c.members, before.members, sizeof(c.members));
+	assert_null(cluster_order(&c, 8));
+	cluster_apply(&c, 31, &cc, &st);
+	assert_int_equal(c.members_index, 31);
+	assert_int_equal(c.member_count, 1);
+	assert_string_equal(c.members[0].address, "old:1");
+	assert_int_equal(cluster_order(&c, 8)->index, 31);
+	buf_free(&bytes);
+}
+
+static void
+a_snapshot_brings_newer_members_only(void **state)
+{
+	struct wal_conf c, from;
+
+	(void)state;
+	assert_int_equal(cluster_parse("h:1,h:2", &c), 0);
+	assert_int_equal(cluster_parse("g:1", &from), 0);
+	c.members_index = 30;
+	from.index = from.members_index = 20;
+	cluster_install(&c, &from);
+	assert_int_equal(c.index, 20);
+	assert_int_equal(c.state.voters.count, 1);
+	assert_int_equal(c.member_count, 2);
+	from.index = from.members_index = 40;
+	cluster_install(&c, &from);
+	assert_int_equal(c.member_count, 1);
+	assert_string_equal(c.members[0].address, "g:1");
+}
+
+static void
+ids_and_directories_are_never_forgotten_and_orders_a_while(void **state)
+{
+	struct wal_conf c;
+	struct context about = {.count = 1};
+	struct raft_conf_change cc;
+	struct raft_conf_state st;
+	struct buf bytes = {0};
+
+	(void)state;
+	assert_int_equal(cluster_parse("h:1,h:2", &c), 0);
+	st = c.state;
+	about.members[0] =
+	    (struct wal_member){.id = 2, .incarnation = 5, .address = "h:2"};
+	cc = change_of(RAFT_CONF_UPDATE, 2, &about, &bytes);
+	cluster_apply(&c, 10, &cc, &st);
+	about.members[0].incarnation = 0;
+	cc = change_of(RAFT_CONF_UPDATE, 2, &about, &bytes);
+	cluster_apply(&c, 11, &cc, &st);
+	assert_int_equal(cluster_member(&c, 2)->incarnation, 5);
+	for (uint64_t i = 1; i <= WAL_ORDERS_MAX + 2; i++) {
+		about = (struct context){.token = i};
+		cc = change_of(RAFT_CONF_ADD_LEARNER, 100 + i, &about, &bytes);
+		cluster_apply(&c, 11 + i, &cc, &st);
+	}
+	assert_int_equal(c.id_max, 100 + WAL_ORDERS_MAX + 2);
+	assert_null(cluster_order(&c, 2));
+	assert_non_null(cluster_order(&c, 3));
+	assert_int_equal(c.order_count, WAL_ORDERS_MAX);
+	/* A context that is none changes nothing but the sets. */
+	cc.context = bytes_of_str("garbage");
+	cluster_apply(&c, 50, &cc, &st);
+	assert_int_equal(c.member_count, 2);
+	buf_free(&bytes);
 }
 
 int
@@ -107,6 +216,11 @@ main(void)
 	    cmocka_unit_test(the_cluster_id_depends_on_every_address),
 	    cmocka_unit_test(
 		a_change_brings_its_address_and_takes_removed_members),
+	    cmocka_unit_test(
+		what_is_known_from_joining_is_not_undone_by_older_changes),
+	    cmocka_unit_test(a_snapshot_brings_newer_members_only),
+	    cmocka_unit_test(
+		ids_and_directories_are_never_forgotten_and_orders_a_while),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

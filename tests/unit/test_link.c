@@ -261,6 +261,43 @@ a_refused_counterpart_is_never_up_and_tried_seldom(void **state)
 	end_close(&server);
 }
 
+static bool
+is_refused(void *arg)
+{
+	const struct end *e = arg;
+
+	return e->refusals > 0 && e->downs == e->ups;
+}
+
+/* Whoever dialed: also when it has sent much by then, which nobody reads. */
+static void
+a_refused_counterpart_is_told_why(void **state)
+{
+	const char *urls[] = {ipc_url, tcp_url};
+	struct end server, client;
+
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		struct end *refuses = i % 2 == 0 ? &server : &client;
+		struct end *refused = i % 2 == 0 ? &client : &server;
+
+		end_open(&server, MSG_RAFTD, 1);
+		end_open(&client, MSG_HTTPD, 2);
+		end_listen(&server, urls[i / 2]);
+		(void)end_dial(&client, urls[i / 2]);
+		refuses->up_answer = ERR_REMOVED;
+		wait_for(&server, &client, is_refused, refused);
+		assert_int_equal(refused->refused, ERR_REMOVED);
+		assert_int_equal(refused->ups, refused->downs);
+		assert_int_equal(refuses->ups + refuses->downs, 0);
+		assert_int_equal(refuses->refusals, 0);
+		refuses->up_answer = ERR_OK;
+		wait_for(&server, &client, is_up, refuses);
+		end_close(&client);
+		end_close(&server);
+	}
+}
+
 static void
 a_message_that_its_taker_refuses_closes_the_link(void **state)
 {
@@ -521,6 +558,7 @@ main(void)
 	    cmocka_unit_test(a_dialed_link_can_be_closed_in_every_state),
 	    cmocka_unit_test(
 		a_refused_counterpart_is_never_up_and_tried_seldom),
+	    cmocka_unit_test(a_refused_counterpart_is_told_why),
 	    cmocka_unit_test(a_message_that_its_taker_refuses_closes_the_link),
 	    cmocka_unit_test(a_process_that_stood_still_keeps_its_links),
 	    cmocka_unit_test(a_used_or_bad_address_is_an_error_with_a_code),

@@ -23,9 +23,12 @@ enum garbage {
 	OTHER_PROTOCOL,
 	OTHER_PROCESS,
 	NO_HELLO,
+	BYE_FOR_HELLO,
 	SECOND_HELLO,
 	ILLEGAL_SENDER,
 	BEAT_WITH_BODY,
+	BYE_WITHOUT_BODY,
+	LONG_BYE,
 	GARBAGE_KINDS
 };
 
@@ -76,6 +79,17 @@ make_garbage(enum garbage kind, struct buf *out)
 		raw_hello(out, MSG_HTTPD);
 		raw_frame(out, MSG_BEAT, bytes_of("x", 1));
 		return;
+	case BYE_FOR_HELLO:
+		raw_frame(out, MSG_BYE, bytes_of("\x42", 1));
+		return;
+	case BYE_WITHOUT_BODY:
+		raw_hello(out, MSG_HTTPD);
+		raw_frame(out, MSG_BYE, bytes_of("", 0));
+		return;
+	case LONG_BYE:
+		raw_hello(out, MSG_HTTPD);
+		raw_frame(out, MSG_BYE, bytes_of("\x42\x42", 2));
+		return;
 	case GARBAGE_KINDS:
 		break;
 	}
@@ -101,13 +115,68 @@ garbage_over(const char *url)
 		close(fd);
 		/* Those with a good HELLO were up. */
 		assert_int_equal(
-		    server.ups, kind < SECOND_HELLO ? 0 : kind - NO_HELLO);
+		    server.ups, kind < SECOND_HELLO ? 0 : kind - BYE_FOR_HELLO);
 		assert_int_equal(server.ups, server.downs);
 		assert_int_equal(server.taken, 0);
+		assert_int_equal(server.refusals, 0);
 	}
 	assert_int_equal(client.downs, 0);
 	buf_free(&out);
 	end_close(&client);
+	end_close(&server);
+}
+
+/* Any number is a reason; one that nobody knows is "malformed". */
+static void
+a_stranger_may_refuse_us_with_any_code(void **state)
+{
+	struct end server, client;
+	struct buf out = {0};
+
+	(void)state;
+	both_up(&server, &client, tcp_url);
+	for (unsigned code = 0; code < 256; code += 51) {
+		uint8_t body = (uint8_t)code;
+		int fd = raw_connect(tcp_url);
+
+		server.refusals = 0;
+		buf_clear(&out);
+		raw_hello(&out, MSG_HTTPD);
+		raw_frame(&out, MSG_BYE, bytes_of(&body, 1));
+		raw_send(fd, out.data, out.len);
+		wait_for(&server, &client, raw_is_closed, &fd);
+		close(fd);
+		assert_int_equal(server.refusals, 1);
+		assert_int_equal(server.refused, err_from_u8(code));
+	}
+	assert_int_equal(client.downs, 0);
+	buf_free(&out);
+	end_close(&client);
+	end_close(&server);
+}
+
+/* It sends on although it was refused, and does not hang up. */
+static void
+a_refused_stranger_is_hung_up_on(void **state)
+{
+	struct end server;
+	struct buf out = {0};
+	int fd;
+
+	(void)state;
+	end_open(&server, MSG_RAFTD, 1);
+	end_listen(&server, tcp_url);
+	server.up_answer = ERR_FOREIGN;
+	fd = raw_connect(tcp_url);
+	raw_hello(&out, MSG_HTTPD);
+	for (unsigned i = 0; i < 50; i++)
+		raw_frame(&out, MSG_PROPOSE, bytes_of("12345678", 8));
+	raw_send(fd, out.data, out.len);
+	wait_for(&server, NULL, raw_is_closed, &fd);
+	close(fd);
+	assert_int_equal(server.ups + server.downs, 0);
+	assert_int_equal(server.taken, 0);
+	buf_free(&out);
 	end_close(&server);
 }
 
@@ -487,6 +556,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(a_stranger_may_refuse_us_with_any_code),
+	    cmocka_unit_test(a_refused_stranger_is_hung_up_on),
 	    cmocka_unit_test(garbage_closes_its_connection_and_harms_nobody),
 	    cmocka_unit_test(
 		a_frame_that_arrives_byte_by_byte_is_whole_in_the_end),

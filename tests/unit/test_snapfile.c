@@ -60,11 +60,15 @@ meta_of(uint64_t index)
 				  .bytes = 700,
 				  .hash = {.lo = 0xaaaa, .hi = 0xbbbb}},
 	    .identity = {.cluster = 0x1111, .node = 1, .incarnation = 0x2222},
-	    .conf = {.index = 1, .member_count = 1}};
+	    .conf = {.index = 1,
+		.members_index = 1,
+		.id_max = 1,
+		.member_count = 1}};
 
 	m.conf.state.voters.count = 1;
 	m.conf.state.voters.id[0] = 1;
 	m.conf.members[0].id = 1;
+	m.conf.members[0].incarnation = 0x2222;
 	(void)snprintf(m.conf.members[0].address,
 	    sizeof(m.conf.members[0].address), "127.0.0.1:3380");
 	return m;
@@ -267,7 +271,7 @@ a_format_that_is_not_known_is_refused_as_such(void **state)
 
 	assert_int_equal(write_file(f, &id), ERR_OK);
 	b = memdisk_file(f->md, f->name);
-	b->data[8] = 2;
+	b->data[8] = 3;
 	assert_int_equal(read_file(f), ERR_CORRUPT);
 	memcpy(&length, b->data + 12, sizeof(length));
 	sum = htole64(hash64(b->data, 16 + length, 0));
@@ -279,9 +283,10 @@ a_format_that_is_not_known_is_refused_as_such(void **state)
 static void
 the_example_of_the_format_document_is_what_is_written(void **state)
 {
-	static const uint8_t chunk[] = {0x01, 0, 0, 0, 0, 0, 0, 0, 0x05, 0, 0,
-	    0, 0, 0, 0, 0, 0xb5, 0x08, 0x62, 0x33, 0x7c, 0xae, 0x6e, 0xec, 0x41,
-	    0xcc, 0xdc, 0x70, 0x9e, 0x91, 0x7e, 0x98, 'h', 'e', 'l', 'l', 'o'};
+	static const uint8_t chunk[] = {0x01, 0x00, 0x00, 0x00, 0x00, 0x00,
+	    0x00, 0x00, 0x05, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xaf,
+	    0x2b, 0x66, 0x10, 0x02, 0xa8, 0x31, 0xc9, 0x40, 0xfd, 0xae, 0x26,
+	    0x45, 0x39, 0xa7, 0xa4, 0x68, 0x65, 0x6c, 0x6c, 0x6f};
 	struct fixture *f = *state;
 	struct snap_meta meta = meta_of(42);
 	struct snapfile_writer *w;
@@ -293,10 +298,10 @@ the_example_of_the_format_document_is_what_is_written(void **state)
 	assert_int_equal(snapfile_finish(w, f->name, &id), ERR_OK);
 	snapfile_drop(w);
 	b = memdisk_file(f->md, f->name);
-	assert_int_equal(b->len, 0x118);
-	assert_int_equal(offset_of(b, 0), 0xab);
-	assert_memory_equal(b->data + 0xab, chunk, sizeof(chunk));
-	assert_true(id.checksum == UINT64_C(0x897482d7c6b96c3c));
+	assert_int_equal(b->len, 0x13d);
+	assert_int_equal(offset_of(b, 0), 0xd0);
+	assert_memory_equal(b->data + 0xd0, chunk, sizeof(chunk));
+	assert_true(id.checksum == UINT64_C(0x4bfdc79641d129c3));
 }
 
 static void

@@ -514,7 +514,7 @@ another_format_version_is_named_as_such(void **state)
 
 	create(f);
 	b = memdisk_file(f->md, memdisk_last_name(f->md));
-	b->data[8] = 2;
+	b->data[8] = 3;
 	assert_refused(f, ERR_CORRUPT); /* the checksum is wrong */
 	sum = htole64(hash64(b->data, 56, 0));
 	memcpy(b->data + 56, &sum, sizeof(sum));

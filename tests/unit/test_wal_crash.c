@@ -232,13 +232,22 @@ outcome(struct rig *r, const struct model *m, struct state *s, size_t from)
 static struct wal_conf
 conf_of(uint64_t index)
 {
-	struct wal_conf c = {.index = index, .member_count = 1};
+	struct wal_conf c = {.index = index,
+	    .members_index = index,
+	    .id_max = 2,
+	    .member_count = 1};
 
 	c.state.voters.count = 1;
 	c.state.voters.id[0] = 2;
 	c.members[0].id = 2;
+	c.members[0].incarnation = 0x4444;
 	(void)snprintf(c.members[0].address, sizeof(c.members[0].address),
 	    "10.0.0.%u:3380", (unsigned)(index % 250));
+	c.members[0].promote = index % 2 == 1;
+	c.order_count = (uint32_t)(index % WAL_ORDERS_MAX);
+	for (uint32_t i = 0; i < c.order_count; i++)
+		c.orders[i] = (struct wal_order){
+		    .token = index + i, .index = index, .id = 2};
 	return c;
 }
 

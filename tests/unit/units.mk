@@ -3,9 +3,12 @@
 #   UNIT_name      sources besides tests/unit/test_name.c
 #   UNIT_LIBS_name libraries besides cmocka
 
-UNIT_cluster := raftd/cluster.c base/log.c base/buf.c base/mem.c base/hash.c
+UNIT_cluster := raftd/cluster.c raftd/context.c raftd/wal_format.c \
+	proto/wire.c base/log.c base/buf.c base/mem.c base/hash.c
 UNIT_LIBS_cluster := -lxxhash
 UNIT_hold := raftd/hold.c raftd/raft/msg.c base/blob.c base/buf.c base/mem.c base/mono.c base/log.c
+UNIT_plan := raftd/plan.c raftd/majority.c $(UNIT_cluster)
+UNIT_LIBS_plan := -lxxhash
 UNIT_rmsg := raftd/rmsg.c proto/wire.c base/buf.c base/mem.c base/blob.c \
 	base/log.c raftd/raft/msg.c
 

@@ -17,11 +17,15 @@ const struct wal_identity identity = {
 struct wal_conf
 conf_of(uint64_t index)
 {
-	struct wal_conf c = {.index = index, .member_count = 1};
+	struct wal_conf c = {.index = index,
+	    .members_index = index,
+	    .id_max = 1,
+	    .member_count = 1};
 
 	c.state.voters.count = 1;
 	c.state.voters.id[0] = 1;
 	c.members[0].id = 1;
+	c.members[0].incarnation = 0x2222;
 	(void)snprintf(c.members[0].address, sizeof(c.members[0].address),
 	    "127.0.0.1:3380");
 	return c;

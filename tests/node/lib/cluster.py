@@ -74,6 +74,7 @@ class Node:
         self.env = {}     # of this node alone, over the cluster's
         self.inside = []  # in front of the command: where it runs
         self.stderr = None  # in place of the log file
+        self.joins = False  # a cluster that there is
 
     def arguments(self):
         c = self.cluster
@@ -83,7 +84,8 @@ class Node:
                 "--data-dir", self.dir,
                 *(["--engine", self.engine] if self.engine else []),
                 "--heartbeat-ms", str(c.heartbeat_ms),
-                "--election-ms", str(c.election_ms)]
+                "--election-ms", str(c.election_ms),
+                *(["--join"] if self.joins else [])]
 
     def start(self, engine=None, through=()):
         """Start it, with the command `through` in front; does not wait.
@@ -234,7 +236,14 @@ class Cluster:
                 n.wait_ready(seconds)
 
     def node(self, number):
-        return self.nodes[number - 1]
+        return next(n for n in self.nodes if n.id == number)
+
+    def newcomer(self, number, engine="lmdb"):
+        """A node that is to join; not started."""
+        n = Node(self, number, engine)
+        n.joins = True
+        self.nodes.append(n)
+        return n
 
     def running(self):
         return [n for n in self.nodes if n.process is not None]

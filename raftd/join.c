@@ -1,0 +1,257 @@
+/* See join.h. */
+#include "raftd/join.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "base/daemon.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "raftd/joinmsg.h"
+#include "raftd/raftd.h"
+#include "raftd/wal_format.h"
+
+#define ASK_MS 500u
+
+/* One of the addresses. */
+struct door {
+	struct join *join;
+	struct link *link;
+	struct mono asked;
+};
+
+struct join {
+	struct raftd *rd;
+	uint64_t incarnation; /* of the directory that will be made */
+	struct door doors[NODES_MAX];
+	uint32_t count;
+	enum err told; /* the last answer that was logged */
+	bool member;
+	uint64_t cluster;
+	struct wal_conf conf;
+};
+
+/* ---- the new node ---- */
+
+static void
+door_hello(void *arg, struct msg_hello *mine)
+{
+	const struct door *d = arg;
+
+	mine->epoch = d->join->rd->epoch;
+	mine->node = d->join->rd->opt.id;
+	mine->incarnation = d->join->incarnation;
+}
+
+static enum err
+door_up(void *arg, struct link *l, const struct msg_hello *theirs)
+{
+	struct door *d = arg;
+
+	(void)l;
+	d->asked = (struct mono){0};
+	return theirs->cluster != 0 ? ERR_OK : ERR_UNAVAILABLE;
+}
+
+static void
+door_down(void *arg, struct link *l)
+{
+	(void)arg, (void)l; /* it dials again */
+}
+
+static void
+give_up(struct join *j, const char *why)
+{
+	log_errorx("cannot join: %s", why);
+	j->rd->exit_code = EX_CONFIG;
+	j->rd->quit = true;
+}
+
+static void
+wait_on(struct join *j, enum err code, const char *why)
+{
+	if (j->told == code)
+		return;
+	j->told = code;
+	log_info("waiting to join: %s", why);
+	daemon_status("waiting to join: %s", why);
+}
+
+static enum err
+become_member(struct join *j, const struct joinmsg_answer *m)
+{
+	const struct wal_member *mine;
+
+	if (wal_conf_decode(m->members, &j->conf) != ERR_OK)
+		return ERR_MALFORMED;
+	mine = cluster_member(&j->conf, j->rd->opt.id);
+	if (mine == NULL || m->cluster == 0 ||
+	    !cluster_address_valid(mine->address, strlen(mine->address)))
+		return ERR_MALFORMED;
+	j->cluster = m->cluster;
+	j->member = true;
+	return ERR_OK;
+}
+
+static enum err
+door_take(void *arg, struct link *l, uint8_t type, struct wire *w)
+{
+	struct join *j = ((struct door *)arg)->join;
+	struct joinmsg_answer m;
+	enum err code;
+
+	(void)l;
+	if (type != MSG_JOIN_ANSWER || joinmsg_answer_wire(w, &m) != ERR_OK)
+		return ERR_MALFORMED;
+	code = err_from_u8(m.code);
+	if (j->member || j->rd->quit)
+		return ERR_OK;
+	if (code == ERR_OK)
+		return become_member(j, &m);
+	if (code == ERR_REMOVED || code == ERR_CONFLICT)
+		give_up(j, m.why);
+	else
+		wait_on(j, code, m.why);
+	return ERR_OK;
+}
+
+static const struct link_ops door_ops = {
+    .hello = door_hello,
+    .up = door_up,
+    .down = door_down,
+    .take = door_take,
+};
+
+int
+join_open(struct raftd *rd)
+{
+	struct join *j;
+	struct wal_conf flags;
+	int rc;
+
+	if ((rc = cluster_parse(rd->opt.cluster, &flags)) != 0)
+		return rc;
+	rd->join = j = mem_zalloc(1, sizeof(*j));
+	j->rd = rd;
+	j->incarnation = daemon_random();
+	for (uint32_t i = 0; i < flags.member_count; i++) {
+		const char *address = flags.members[i].address;
+		struct door *d = &j->doors[j->count++];
+		char url[ADDRESS_BYTES_MAX + 16];
+
+		d->join = j;
+		(void)snprintf(url, sizeof(url), "tcp://%s", address);
+		d->link = links_dial(
+		    rd->links, url, MSG_RAFTD, address, &door_ops, d);
+	}
+	log_info("joining a cluster node=%" PRIu64 " addresses=%" PRIu32,
+	    rd->opt.id, j->count);
+	daemon_status("node %" PRIu64 " asks to join", rd->opt.id);
+	return 0;
+}
+
+void
+join_close(struct join *j)
+{
+	mem_free(j); /* its links are closed by join_run() or links_close() */
+}
+
+static void
+ask(struct door *d, struct mono now)
+{
+	struct joinmsg_ask m = {
+	    .id = d->join->rd->opt.id, .incarnation = d->join->incarnation};
+	struct wire *w;
+
+	if (!link_is_up(d->link) || mono_ms_since(d->asked, now) < ASK_MS ||
+	    (w = link_begin(d->link, MSG_JOIN_ASK)) == NULL)
+		return;
+	(void)joinmsg_ask_wire(w, &m);
+	link_end(d->link);
+	d->asked = now;
+}
+
+bool
+join_run(struct join *j, struct mono now, struct wal_identity *identity,
+    struct wal_conf *conf)
+{
+	if (!j->member) {
+		for (uint32_t i = 0; i < j->count; i++)
+			ask(&j->doors[i], now);
+		return false;
+	}
+	for (uint32_t i = 0; i < j->count; i++)
+		link_close(j->doors[i].link);
+	*identity = (struct wal_identity){.cluster = j->cluster,
+	    .node = j->rd->opt.id,
+	    .incarnation = j->incarnation};
+	*conf = j->conf;
+	return true;
+}
+
+/* ---- a member ---- */
+
+static enum err
+judge(const struct raftd *rd, const struct joinmsg_ask *ask, char *why,
+    size_t why_bytes)
+{
+	const struct wal_member *m = cluster_member(&rd->conf, ask->id);
+	uint64_t seen = peers_incarnation(rd->peers, ask->id);
+
+	if (m == NULL && ask->id > rd->conf.id_max) {
+		(void)snprintf(why, why_bytes,
+		    "node %" PRIu64 " is not a member yet: add it with "
+		    "metcdctl member add ADDRESS, or POST /v1/members, to any "
+		    "member; the next free id is %" PRIu64,
+		    ask->id, rd->conf.id_max + 1);
+		return ERR_NO_SUCH_MEMBER;
+	}
+	if (m == NULL && rd->conf_durable < rd->conf.index)
+		return ERR_UNAVAILABLE; /* in a moment it is certain */
+	if (m == NULL) {
+		(void)snprintf(why, why_bytes,
+		    "node %" PRIu64 " was removed from the cluster, and ids "
+		    "are not used again; add it under a new id: the next free "
+		    "one is %" PRIu64,
+		    ask->id, rd->conf.id_max + 1);
+		return ERR_REMOVED;
+	}
+	if (ask->id == rd->opt.id ||
+	    (m->incarnation != 0 && m->incarnation != ask->incarnation) ||
+	    (seen != 0 && seen != ask->incarnation)) {
+		(void)snprintf(why, why_bytes,
+		    "this raft directory is new, node %" PRIu64
+		    " had another one, and what was promised in that is lost: "
+		    "remove node %" PRIu64 " from the cluster and add this one "
+		    "under a new id: the next free one is %" PRIu64,
+		    ask->id, ask->id, rd->conf.id_max + 1);
+		return ERR_CONFLICT;
+	}
+	return ERR_OK;
+}
+
+enum err
+join_asked(struct raftd *rd, struct link *l, uint8_t type, struct wire *w)
+{
+	struct joinmsg_answer answer = {.cluster = rd->identity.cluster};
+	struct buf members = {0};
+	struct joinmsg_ask m;
+	struct wire *out;
+	enum err code;
+
+	if (type != MSG_JOIN_ASK || joinmsg_ask_wire(w, &m) != ERR_OK)
+		return ERR_MALFORMED;
+	if ((out = link_begin(l, MSG_JOIN_ANSWER)) == NULL)
+		return ERR_OK;
+	code = judge(rd, &m, answer.why, sizeof(answer.why));
+	answer.code = (uint8_t)code;
+	if (code == ERR_OK)
+		wal_conf_encode(&rd->conf, &members);
+	answer.members = buf_bytes(&members);
+	(void)joinmsg_answer_wire(out, &answer);
+	link_end(l);
+	buf_free(&members);
+	return ERR_OK;
+}

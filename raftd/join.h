@@ -1,0 +1,30 @@
+/* Joining a cluster that there is (--join), with an empty raft directory.
+ *
+ * The node asks the addresses of --cluster, any of which may be a member's, in
+ * HELLO without a cluster id.  A member answers with the members as it knows
+ * them.  As long as this node is none of them it waits and asks again; it is
+ * added by an order to any member.  Then it makes its directory, with those
+ * members and an empty log, and is a node like others: the leader sends it what
+ * it lacks. */
+#ifndef RAFTD_JOIN_H
+#define RAFTD_JOIN_H
+
+#include "base/mono.h"
+#include "proto/link.h"
+#include "raftd/wal.h"
+
+struct join;
+struct raftd;
+
+/* 0 or a sysexits code after one logged line. */
+int join_open(struct raftd *rd);
+void join_close(struct join *j); /* NULL is allowed */
+/* Ask, listen to answers.  True: this node is a member of this cluster; false:
+ * not yet, or rd->quit was set after a logged line. */
+bool join_run(struct join *j, struct mono now, struct wal_identity *identity,
+    struct wal_conf *conf);
+/* A message on a link without a cluster id, on a member. */
+enum err join_asked(
+    struct raftd *rd, struct link *l, uint8_t type, struct wire *w);
+
+#endif
