@@ -487,8 +487,10 @@ kvd_progress(struct process *p)
 		kvd_fail(&p->kvd, ERR_IO);
 	adopt_run(&p->adopt, &p->kvd.store, now.durable);
 	damage_run(&p->damage, &p->kvd.store, now.durable);
-	if (now.applied == p->sent.applied && now.durable == p->sent.durable)
+	if (now.applied == p->sent.applied && now.durable == p->sent.durable) {
+		p->tell_at = MONO_NEVER; /* also of what it may not hear */
 		return;
+	}
 	if (p->tell_at.ns == MONO_NEVER.ns)
 		p->tell_at = mono_add_ms(at, TELL_MS);
 	if (p->untold < TELL_BYTES && !mono_reached(p->tell_at, at))
