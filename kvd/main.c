@@ -423,6 +423,7 @@ kvd_init(struct process *p, int argc, char *argv[])
 	int rc;
 
 	memset(p, 0, sizeof *p);
+	p->tell_at = MONO_NEVER;
 	p->lock_fd = -1;
 	p->data_dir_option = "./metcd.data";
 	p->engine_option = "lmdb";
@@ -532,7 +533,7 @@ kvd_background(struct kvd *k)
 int
 main(int argc, char *argv[])
 {
-	static struct process p = {.tell_at = MONO_NEVER};
+	static struct process p; /* in .bss: the simulator swaps it */
 	struct kvd *k = &p.kvd;
 	int rc;
 
