@@ -65,7 +65,10 @@ class Probes:
         for program, function in self.wanted:
             path = os.path.join(os.environ.get(
                 "METCD_BIN", os.path.join(settings.REPO, "bin")), program)
-            offset = symbols(path)[function]
+            offset = symbols(path).get(function)
+            if offset is None:
+                raise SystemExit(f"{path} has no function {function} (any "
+                                 "more): name another one in benchlib/hops.py")
             self.control(f"p:{GROUP}/{program}_{function} {path}:{offset:#x}")
         return self
 
