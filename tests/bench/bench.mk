@@ -55,3 +55,10 @@ BENCHES := bench bench-quick bench-engines bench-growth bench-failover \
 $(BENCHES): bench-programs
 	@METCD_BIN=$(CURDIR)/$(BIN) METCD_BENCH_BIN=$(CURDIR)/$(O)/tests/bench \
 		$(PYTHON) tests/bench/$(subst -,_,$@).py
+
+# The tools of the measurements, a few seconds.
+CHECK_STAGES += check-bench
+.PHONY: check-bench
+check-bench: $(BENCH_PROGRAMS)
+	@METCD_BENCH_BIN=$(CURDIR)/$(O)/tests/bench \
+		$(PYTHON) -m pytest -q tests/bench
