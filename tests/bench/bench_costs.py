@@ -55,10 +55,9 @@ def usage_of(system, operation, connections, counted):
     who = roles(system)
     counts, requests = {}, 1
     if counted:
-        counting = syscalls.Counting(who, SECONDS)
-        run = load(system, operation, connections, SECONDS + 1)
-        counts = counting.counts()
-        requests = run.rate * SECONDS
+        with syscalls.Counting(who) as counting:
+            requests = load(system, operation, connections, SECONDS).requests
+        counts = counting.counts
     table = Table("process", "CPU us", "system calls", "switches",
                   "the most frequent")
     leader = system.leader()

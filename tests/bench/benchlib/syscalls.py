@@ -1,5 +1,8 @@
 """System calls and context switches of processes, counted by perf."""
 
+import os
+import select
+import signal
 import subprocess
 
 # Those that one of the three processes makes often; all are in TOTAL.
@@ -12,22 +15,56 @@ EVENTS = ",".join([f"syscalls:sys_enter_{n}" for n in NAMES]
                   + [TOTAL, SWITCHES])
 
 
+ANSWER_S = 30
+
+
+class Counter:
+    """perf on one process; counts between tell("enable") and
+    tell("disable")."""
+
+    def __init__(self, pid):
+        orders, self.orders = os.pipe()
+        self.answers, answers = os.pipe()
+        self.perf = subprocess.Popen(
+            ["perf", "stat", "-x,", "-e", EVENTS, "-p", str(pid), "-D", "-1",
+             "--control", f"fd:{orders},{answers}"],
+            pass_fds=(orders, answers), stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        os.close(orders)
+        os.close(answers)
+
+    def tell(self, what):
+        """And wait until it is done."""
+        os.write(self.orders, what.encode() + b"\n")
+        if not select.select([self.answers], [], [], ANSWER_S)[0] \
+                or not os.read(self.answers, 16).startswith(b"ack"):
+            raise RuntimeError(f"perf does not {what} its counters")
+
+    def end(self):
+        self.perf.send_signal(signal.SIGINT)
+        text = self.perf.communicate(timeout=ANSWER_S)[1].decode()
+        os.close(self.orders)
+        os.close(self.answers)
+        return Counting.parse(text)
+
+
 class Counting:
-    """with Counting({name: pid}, seconds) as c: load; c.counts() waits."""
+    """with Counting({name: pid}) as c: load; then c.counts: {name: {system
+    call: times}}, TOTAL and SWITCHES among them."""
 
-    def __init__(self, pids, seconds):
-        self.running = {
-            name: subprocess.Popen(
-                ["perf", "stat", "-x,", "-e", EVENTS, "-p", str(pid),
-                 "sleep", str(seconds)],
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE)
-            for name, pid in pids.items()}
+    def __init__(self, pids):
+        self.counters = {name: Counter(pid) for name, pid in pids.items()}
+        self.counts = {}
 
-    def counts(self):
-        """{name: {system call: times}}; TOTAL and SWITCHES among them."""
-        return {name: self.parse(p.communicate(timeout=60)[1].decode())
-                for name, p in self.running.items()}
+    def __enter__(self):
+        for c in self.counters.values():
+            c.tell("enable")
+        return self
+
+    def __exit__(self, *_):
+        for c in self.counters.values():
+            c.tell("disable")
+        self.counts = {name: c.end() for name, c in self.counters.items()}
 
     @staticmethod
     def parse(text):
