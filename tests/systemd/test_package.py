@@ -44,6 +44,19 @@ def test_lintian_finds_no_error():
     assert said.returncode == 0, said.stdout + said.stderr
 
 
+def test_libraries_of_the_makefile_are_build_dependencies():
+    with open(os.path.join(REPO, "Makefile")) as f:
+        wanted = re.search(r"^PACKAGES_BUILD := ((?:.*\\\n)*.*)$", f.read(),
+                           re.MULTILINE).group(1)
+    with open(os.path.join(REPO, "deploy/debian/control")) as f:
+        control = f.read()
+    libraries = [w for w in wanted.split() if w.endswith("-dev")]
+    assert len(libraries) >= 8
+    for library in libraries:
+        assert re.search(rf"^ +{re.escape(library)}(,|$)", control,
+                         re.MULTILINE), f"{library} is not in debian/control"
+
+
 def test_version_is_that_of_the_programs(tree):
     with open(os.path.join(REPO, "base/daemon.h")) as f:
         version = re.search(r'METCD_VERSION "(.*)"', f.read()).group(1)

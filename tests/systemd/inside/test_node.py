@@ -31,6 +31,14 @@ def status_field(pid, name):
     raise AssertionError(f"no {name}")
 
 
+def test_a_first_start_has_nothing_to_warn_of(one):
+    """Least rights are enough: nothing that is missed is coped with."""
+    one.put("first", b"1")
+    for process in units.PROCESSES:
+        said = one.journal(process, "-p", "warning", "-o", "cat", "-q")
+        assert said == "", said
+
+
 def test_curl_puts_and_gets(one):
     url = f"http://127.0.0.1:{one.client}/hello"
     units.run("curl", "-sSf", "-L", url, "-XPUT", "-d", "world")
