@@ -17,6 +17,9 @@ FUZZ_msg    := proto/msg.c $(FUZZ_COMMON)
 FUZZ_cmd    := proto/cmd.c $(FUZZ_COMMON)
 FUZZ_frame  := proto/link_frame.c base/hash.c $(FUZZ_COMMON)
 FUZZ_LIBS_frame := -lxxhash
+FUZZ_fields := httpd/fields.c base/buf.c base/mem.c base/log.c \
+	base/log_json.c
+FUZZ_LIBS_fields := -ljansson
 
 FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 
