@@ -112,6 +112,7 @@ verb_version(const struct ctl *c)
 	json_t *all = json_array();
 	enum ctl_exit rc = CTL_OK, printed;
 
+	progress_begin("asking the nodes");
 	(void)json_array_append_new(all, row("metcdctl", METCD_VERSION));
 	for (size_t i = 0; i < c->admin.count; i++) {
 		const char *endpoint = c->admin.at[i], *version;
@@ -133,6 +134,7 @@ verb_version(const struct ctl *c)
 		}
 		json_decref(s.object);
 	}
+	progress_end();
 	printed = report_print(c, columns, all, all);
 	json_decref(all);
 	return printed != CTL_OK ? printed : rc;

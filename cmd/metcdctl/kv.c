@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "cmd/metcdctl/client.h"
 #include "cmd/metcdctl/ctl.h"
+#include "cmd/metcdctl/progress.h"
 #include "proto/limits.h"
 
 #define READ_BYTES 65536u
@@ -62,7 +63,9 @@ ask(const struct ctl *c, struct http_request *r, const char *query,
 
 	if (rc == CTL_OK) {
 		r->target = (const char *)target.data;
+		progress_begin(c->verb);
 		rc = client_ask(c, r, is_write, a);
+		progress_end();
 	}
 	if (rc == CTL_OK)
 		rc = client_judge(a, c->verb);

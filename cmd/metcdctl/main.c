@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "cmd/metcdctl/ctl.h"
 #include "cmd/metcdctl/options.h"
+#include "cmd/metcdctl/progress.h"
 #include "cmd/metcdctl/verbs.h"
 
 /* --- output --- */
@@ -24,6 +25,7 @@ ctl_error(const char *fmt, ...)
 {
 	va_list ap;
 
+	progress_hide();
 	(void)fputs("metcdctl: ", stderr);
 	va_start(ap, fmt);
 	(void)vfprintf(stderr, fmt, ap);

@@ -80,10 +80,16 @@ progress_tick(void)
 }
 
 void
-progress_end(void)
+progress_hide(void)
 {
 	if (progress.shown)
 		(void)fprintf(stderr, "\r\033[K");
-	progress.text = NULL;
 	progress.shown = false;
+}
+
+void
+progress_end(void)
+{
+	progress_hide();
+	progress.text = NULL;
 }

@@ -7,6 +7,7 @@
 #include "cmd/metcdctl/admin.h"
 #include "cmd/metcdctl/compare.h"
 #include "cmd/metcdctl/ctl.h"
+#include "cmd/metcdctl/progress.h"
 #include "cmd/metcdctl/report.h"
 
 #define COMPARE_TRIES 10
@@ -162,9 +163,12 @@ verb_status(const struct ctl *c)
 {
 	const struct mono deadline = ctl_deadline(c, CTL_USUAL_MS);
 	json_t *all = json_array();
-	enum ctl_exit rc = c->cluster ? ask_comparable(c, deadline, all)
-				      : ask_all(c, deadline, all);
+	enum ctl_exit rc;
 
+	progress_begin("asking the nodes");
+	rc = c->cluster ? ask_comparable(c, deadline, all)
+			: ask_all(c, deadline, all);
+	progress_end();
 	rc = report(c, all, rc);
 	json_decref(all);
 	return rc;

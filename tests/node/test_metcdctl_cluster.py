@@ -194,7 +194,8 @@ def test_progress_is_known_of_the_leader_wherever_it_is(make_cluster):
 
 def readme_lines():
     with open(os.path.join(REPO, "README.md"), encoding="utf-8") as f:
-        section = f.read().split("\n## Administration\n")[1].split("\n## ")[0]
+        text = f.read().split("\n## Administration\n")[1]
+        section = text.split("\n#")[0]  # to the next heading
     return [line[4:].split("  #")[0] for line in section.splitlines()
             if line.startswith("    ")]
 

@@ -5,10 +5,12 @@ import json
 import os
 import pty
 import shutil
+import signal
 import subprocess
 
 import pytest
 
+from lib import process
 from lib.adminport import AdminPort
 from lib.cluster import BIN, Run, free_port, program
 
@@ -220,6 +222,21 @@ def test_progress_is_shown_on_a_terminal_and_nowhere_else():
         assert text.endswith("\r\033[K"), "the line is gone in the end"
     with AdminPort(answers) as port:
         assert ctl([port], *args).err == ""
+
+
+def test_what_is_said_meanwhile_does_not_stand_in_the_progress_line(one):
+    """Of two nodes one hangs: a bar, and then a line of its own for it."""
+    httpd = one.kill("httpd", signal.SIGSTOP)
+    try:
+        text, code = read_terminal(
+            ["status", "--timeout-ms", "1600"],
+            {**os.environ, "METCDCTL_ADMIN": f"127.0.0.1:{one.admin}"})
+    finally:
+        process.kill(httpd, signal.SIGCONT)
+    one.wait_ready()
+    assert code == UNREACHABLE
+    assert "asking the nodes [" in text
+    assert text.split("\r")[-2].startswith("\033[Kmetcdctl: no answer"), text
 
 
 # --- completion ---
