@@ -387,13 +387,15 @@ take_wanted(struct take *t)
 	t->wanted = true;
 }
 
-/* Does the newest one hold all that kvd has applied? */
+/* Does the newest one hold all that kvd may have applied?  Not what it has said
+ * to have applied: that comes after the clients were answered, and whoever then
+ * orders one wants it to have what he was told is there. */
 static bool
 nothing_new(const struct take *t)
 {
 	const struct snap *s = last_taken(t);
 
-	return feed_applied(t->rd->feed) <=
+	return feed_published(t->rd->feed) <=
 	       (s != NULL ? s->meta.head.index : 0);
 }
 
@@ -412,7 +414,7 @@ is_due(struct take *t)
 		return false;
 	if (t->order_count > 0 || t->wanted)
 		return true;
-	if (count > 0 && feed_applied(rd->feed) - index >= count)
+	if (count > 0 && feed_published(rd->feed) - index >= count)
 		return true;
 	if (bytes == 0)
 		return false;
