@@ -4,6 +4,7 @@ import os
 import signal
 
 import units
+from lib import web
 from lib.load import OK, Load, unique_puts
 from lib.wait import wait_until
 
@@ -65,3 +66,21 @@ def test_stopping_one_instance_leaves_the_others(three):
     three[0].put("two", b"are enough")
     three[2].start()
     assert three[2].get("two") == b"are enough"
+
+
+def test_a_removed_node_ends_and_is_not_restarted(three):
+    """The last one of this file: it leaves two nodes."""
+    removed, others = three[2], three[:2]
+    before = removed.pids()
+    restarts = removed.restarts("raftd")
+    r = web.request(others[0].admin, "DELETE", f"/v1/members/{removed.id}",
+                    timeout=60)
+    assert r.status == 200, r
+    wait_until("its raftd has ended for good", lambda:
+               removed.state("raftd") == "failed", 60, 0.1)
+    assert units.show(removed.unit("raftd"), "ExecMainStatus") == "78"
+    assert removed.restarts("raftd") == restarts
+    assert {p: removed.pid(p) for p in ("kvd", "httpd")} == \
+        {p: before[p] for p in ("kvd", "httpd")}
+    others[0].put("two", b"members")
+    assert others[1].get("two") == b"members"
