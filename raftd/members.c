@@ -16,6 +16,10 @@
 /* A refusal that is about who is connected must hold for so many elections'
  * patience: a leader asks its followers that often whether they are there. */
 #define PASSING_ELECTIONS 2u
+/* A member that has not applied the last change of members yet does not
+ * campaign, and so lets a transfer pass (thesis 3.10; raft/election.c): it is
+ * begun again so often. */
+#define TRANSFERS_MAX 5u
 /* Members that were not seen yet are not waited for any longer. */
 #define UNSEEN_MS 2000u
 
@@ -27,6 +31,7 @@ struct work {
 	struct mono began;
 	uint64_t proposed; /* index of the change; 0: not proposed */
 	bool transferring;
+	unsigned transfers; /* begun */
 };
 
 struct members {
@@ -214,6 +219,7 @@ start(struct members *ms, struct work *w, const struct raft_status *st,
 	case PLAN_TRANSFER:
 		hand_over(ms, &p);
 		w->transferring = true;
+		w->transfers++;
 		return false;
 	}
 	return false;
@@ -240,6 +246,10 @@ step(struct members *ms, struct work *w, const struct raft_status *st,
 		return start(ms, w, st, now);
 	if (st->transferee != RAFT_NONE)
 		return false;
+	if (w->transfers < TRANSFERS_MAX) {
+		w->transferring = false;
+		return start(ms, w, st, now);
+	}
 	reply(ms, w, ERR_CONFLICT, 0, rd->opt.id,
 	    "leadership could not be handed over: the other node did not take "
 	    "it in time; see its log, and try again");
