@@ -17,114 +17,7 @@
 #include "raftd/raftd.h"
 #include "raftd/snapfile.h"
 #include "raftd/wal_format.h"
-
-/* ---- a disk that cannot be written ---- */
-
-struct read_only {
-	struct wal_disk disk; /* the real one */
-	const char *dir;
-};
-
-static int
-ro_list(void *arg, void (*name)(void *ctx, const char *name), void *ctx)
-{
-	struct read_only *r = arg;
-
-	return r->disk.list(r->disk.arg, name, ctx);
-}
-
-static int
-ro_open(void *arg, const char *name, bool create)
-{
-	struct read_only *r = arg;
-	char path[PATH_MAX + NAME_MAX];
-
-	if (create) {
-		errno = EROFS;
-		return -1;
-	}
-	(void)snprintf(path, sizeof(path), "%s/%s", r->dir, name);
-	return open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-}
-
-static void
-ro_close(void *arg, int fd)
-{
-	struct read_only *r = arg;
-
-	r->disk.close(r->disk.arg, fd);
-}
-
-static int64_t
-ro_size(void *arg, int fd)
-{
-	struct read_only *r = arg;
-
-	return r->disk.size(r->disk.arg, fd);
-}
-
-static ssize_t
-ro_read(void *arg, int fd, void *data, size_t n, off_t at)
-{
-	struct read_only *r = arg;
-
-	return r->disk.read(r->disk.arg, fd, data, n, at);
-}
-
-static int
-ro_write(void *arg, int fd, const void *data, size_t n, off_t at)
-{
-	(void)arg, (void)fd, (void)data, (void)n, (void)at;
-	return 0;
-}
-
-static int
-ro_sync(void *arg, int fd)
-{
-	(void)arg, (void)fd;
-	return 0;
-}
-
-static int
-ro_rename(void *arg, const char *from, const char *to)
-{
-	(void)arg, (void)from, (void)to;
-	return 0;
-}
-
-static int
-ro_remove(void *arg, const char *name)
-{
-	(void)arg, (void)name;
-	return 0;
-}
-
-static int
-ro_sync_dir(void *arg)
-{
-	(void)arg;
-	return 0;
-}
-
-static int
-read_only_open(struct read_only *r, struct wal_disk *d, const char *dir)
-{
-	r->dir = dir;
-	if (wal_disk_posix_open(&r->disk, dir) != 0)
-		return -1;
-	*d = (struct wal_disk){.arg = r,
-	    .list = ro_list,
-	    .open = ro_open,
-	    .close = ro_close,
-	    .size = ro_size,
-	    .write = ro_write,
-	    .read = ro_read,
-	    .sync = ro_sync,
-	    .rename = ro_rename,
-	    .remove = ro_remove,
-	    .sync_dir = ro_sync_dir};
-	return 0;
-}
+#include "raftd/wal_peek.h"
 
 /* ---- names, in order ---- */
 
@@ -273,7 +166,7 @@ int
 check_directory(const char *dir)
 {
 	char wal[PATH_MAX], snap[PATH_MAX];
-	struct read_only ro_wal, ro_snap;
+	struct wal_peek ro_wal, ro_snap;
 	struct wal_disk d_wal, d_snap;
 	struct wal_recovered rec = {0};
 	struct stat st;
@@ -285,12 +178,12 @@ check_directory(const char *dir)
 		raft = "";
 	(void)snprintf(wal, sizeof(wal), "%s%s/wal", dir, raft);
 	(void)snprintf(snap, sizeof(snap), "%s%s/snap", dir, raft);
-	if (read_only_open(&ro_wal, &d_wal, wal) != 0) {
+	if (wal_peek_open(&ro_wal, &d_wal, wal) != 0) {
 		log_error("check: cannot open %s", wal);
 		return EX_NOINPUT;
 	}
 	rc = check_log(&d_wal, &rec);
-	if (read_only_open(&ro_snap, &d_snap, snap) == 0 &&
+	if (wal_peek_open(&ro_snap, &d_snap, snap) == 0 &&
 	    check_snapshots(&d_snap, rc == 0 ? &rec : NULL) != 0)
 		rc = EX_IOERR;
 	printf("%s\n", rc == 0 ? "ok" : "damaged");

@@ -17,6 +17,7 @@
 #include "base/daemon.h"
 #include "base/log.h"
 #include "base/watchdog.h"
+#include "raftd/force.h"
 #include "raftd/raftd.h"
 
 static void
@@ -88,6 +89,11 @@ parse_options(struct raftd *rd, int argc, char *argv[])
 		"snapshots to other nodes, per second; 0: no limit"},
 	    {"reserve-bytes", OPT_U64, &o->reserve_bytes, 0, 1ull << 40,
 		"BYTES", "free disk space below which writes are refused"},
+	    {"force-new-cluster", OPT_STRING, &o->force, 0, 0, "DIR",
+		"make a cluster of one node of this node's data, when the "
+		"majority is lost for good"},
+	    {"dry-run", OPT_FLAG, &o->dry_run, 0, 0, NULL,
+		"with that: only say what would be kept and lost"},
 	    {"check", OPT_STRING, &o->check, 0, 0, "DIR",
 		"print what is in a node's directory, change nothing"},
 	    DAEMON_LOG_OPTIONS(&o->log),
@@ -126,6 +132,8 @@ raftd_init(struct raftd *rd, int argc, char *argv[])
 		return rc;
 	if (rd->opt.check != NULL)
 		exit(check_directory(rd->opt.check));
+	if (rd->opt.force != NULL)
+		exit(force_new_cluster(rd->opt.force, rd->opt.dry_run));
 	rd->loop = loop_open();
 	loop_signals(rd->loop, signals, on_signal, rd); /* before any thread */
 	if ((rc = raftd_start(rd)) != 0) {

@@ -48,6 +48,8 @@ struct raftd_options {
 	uint64_t snapshot_rate_bytes; /* to other nodes, per second; 0: any */
 	uint64_t reserve_bytes; /* of disk; with less, proposals are refused */
 	const char *check;      /* directory to look at, and nothing else */
+	const char *force; /* directory to make a new cluster of, likewise */
+	bool dry_run;
 	struct daemon_log log;
 };
 

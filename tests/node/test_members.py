@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from lib import members
-from lib.cluster import free_port
+from lib.cluster import Run, free_port
 from lib.wait import wait_until
 
 
@@ -330,6 +330,62 @@ def test_the_leader_dies_in_the_middle_of_an_order(make_cluster, what):
     here = {1, 2, 3, 4, 5} - ({others[1].id} if what == "replace" else set())
     members.wait_voters(new, here)
     fill(new, 0, 10)
+
+
+@pytest.mark.parametrize("snapshots", [False, True])
+def test_a_survivor_becomes_a_cluster_of_its_own(make_cluster, snapshots):
+    """Two of three nodes are lost for good, under load."""
+    cluster = make_cluster(["lmdb", "lmdb", "lmdb"], env={
+        "METCD_SNAPSHOT_COUNT": "50", "METCD_LOG_KEEP_BYTES": "0",
+        "METCD_WAL_SEGMENT_BYTES": "65536"} if snapshots else {})
+    leader, (survivor, other) = followers(cluster)
+    fill(survivor, 0, 300, 1000)
+    if snapshots:
+        wait_until("the log was cut",
+                   lambda: survivor.status()["raft"]["first"] > 1)
+    cluster.kill_all()
+    lost = {leader.id: leader.dir, other.id: other.dir}
+    dry = Run("raftd", "--force-new-cluster", survivor.dir, "--dry-run")
+    assert dry.code == 0, dry
+    for number in lost:
+        assert f"forgotten: node {number} at" in dry.out.decode(), dry
+    before = Run("raftd", "--check", survivor.dir)
+    assert before.code == 0, before
+    # It may still run: then nothing is done.
+    since = survivor.mark()
+    survivor.start()
+    survivor.wait_logged("raftd.*log open", since)
+    busy = Run("raftd", "--force-new-cluster", survivor.dir)
+    assert busy.code == 75, busy
+    survivor.kill_all()
+    done = Run("raftd", "--force-new-cluster", survivor.dir)
+    assert done.code == 0 and "the next free id is 4" in done.out.decode()
+    assert Run("raftd", "--check", survivor.dir).code == 0
+    shutil.rmtree(survivor.path("kv"))  # as it says
+    survivor.start()
+    survivor.wait_ready()
+    members.wait_voters(survivor, {survivor.id})
+    for i in range(300):
+        assert survivor.get(f"k{i}").body == b"x" * 1000
+    # The old ones are not let in.
+    other.start()
+    survivor.wait_logged("peer refused")
+    other.kill_all()
+    new = []
+    for number in (4, 5):
+        n = cluster.newcomer(number, "memory")
+        n.start()
+        assert members.add(survivor, n).status == 201
+        new.append(n)
+    for n in new:
+        members.wait_voters(n, {survivor.id, 4, 5})
+    fill(new[1], 300, 310)
+    cluster.check_same_state()
+
+
+def test_what_is_no_nodes_directory_is_not_forced(scratch):
+    r = Run("raftd", "--force-new-cluster", scratch)
+    assert r.code == 66 and "--data-dir" in r.complaints()[0], r
 
 
 def test_a_second_cluster_is_not_made_by_mistake(make_cluster):

@@ -21,7 +21,7 @@ SIM_OWN    := $(wildcard tests/sim/*.c)
 SIM_SHARED := base/buf.c base/blob.c base/hash.c base/metrics.c \
 	base/mono.c base/process.c \
 	$(filter-out proto/link_stream.c proto/link_connect.c,$(wildcard proto/*.c))
-SIM_RAFTD  := $(filter-out raftd/main.c raftd/wal_disk.c raftd/snapio.c raftd/check.c,$(wildcard raftd/*.c)) \
+SIM_RAFTD  := $(filter-out raftd/main.c raftd/wal_disk.c raftd/snapio.c raftd/check.c raftd/wal_peek.c raftd/force.c,$(wildcard raftd/*.c)) \
 	$(wildcard raftd/raft/*.c)
 SIM_KVD    := $(filter-out kvd/engine_lmdb.c kvd/engine_leveldb.c,$(wildcard kvd/*.c))
 SIM_HTTPD  := httpd/pending.c httpd/batch.c
