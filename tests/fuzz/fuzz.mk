@@ -20,6 +20,10 @@ FUZZ_LIBS_frame := -lxxhash
 FUZZ_fields := httpd/fields.c base/buf.c base/mem.c base/log.c \
 	base/log_json.c
 FUZZ_LIBS_fields := -ljansson
+FUZZ_context := raftd/context.c raftd/wal_format.c base/hash.c $(FUZZ_COMMON)
+FUZZ_LIBS_context := -lxxhash
+FUZZ_join   := raftd/joinmsg.c raftd/wal_format.c base/hash.c $(FUZZ_COMMON)
+FUZZ_LIBS_join := -lxxhash
 
 FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 
