@@ -334,9 +334,10 @@ store_open(struct raftd *rd, bool *fresh)
 
 	if ((rc = cluster_parse(rd->opt.cluster, &flags)) != 0)
 		return rc;
-	if (is_new(rd) && rd->opt.join && rd->opt.id == 1) {
-		log_errorx("--join needs --id, the one that the node is added "
-			   "under; 1 is taken since the cluster began");
+	if (is_new(rd) && rd->opt.join && rd->opt.id == 1 &&
+	    flags.member_count == 1) {
+		log_errorx("--join needs addresses of members in --cluster, "
+			   "and the --id that this node is added under");
 		return EX_USAGE;
 	}
 	if (is_new(rd) && !rd->opt.join && (rc = check_id(rd, &flags)) != 0)

@@ -170,9 +170,10 @@ check_cluster(const struct config *c)
 		    count, NODES_MAX);
 		return EX_USAGE;
 	}
-	if (c->join && c->id == 1 && !has_log(c)) {
-		log_errorx("--join needs --id, the one that the node is added "
-			   "under; 1 is taken since the cluster began");
+	/* As when nothing else is said: the only address is its own. */
+	if (c->join && c->id == 1 && count == 1 && !has_log(c)) {
+		log_errorx("--join needs addresses of members in --cluster, "
+			   "and the --id that this node is added under");
 		return EX_USAGE;
 	}
 	/* Who has a directory knows his address from there. */
