@@ -16,6 +16,14 @@ def fill(node, first, last, size=100):
         assert node.put(f"k{i}", b"x" * size).status in (201, 204)
 
 
+def fill_until_cut(node):
+    """Write until the log begins later than it did."""
+    def cut():
+        fill(node, 1000, 1020, 1000)
+        return node.status()["raft"]["first"] > 1
+    wait_until("the log was cut", cut, 30.0)
+
+
 def followers(cluster):
     leader = cluster.leader()
     return leader, [n for n in cluster.running() if n is not leader]
@@ -47,7 +55,7 @@ def test_added_first_and_started_later_with_a_snapshot(make_cluster):
         "METCD_WAL_SEGMENT_BYTES": "65536"})
     one = cluster.node(1)
     fill(one, 0, 400, 1000)
-    wait_until("the log was cut", lambda: one.status()["raft"]["first"] > 1)
+    fill_until_cut(one)
     new = cluster.newcomer(2, "leveldb")
     assert members.add(one, new).status == 201
     assert members.known(one)[2]["role"] == "learner"
@@ -341,8 +349,7 @@ def test_a_survivor_becomes_a_cluster_of_its_own(make_cluster, snapshots):
     leader, (survivor, other) = followers(cluster)
     fill(survivor, 0, 300, 1000)
     if snapshots:
-        wait_until("the log was cut",
-                   lambda: survivor.status()["raft"]["first"] > 1)
+        fill_until_cut(survivor)
     cluster.kill_all()
     lost = {leader.id: leader.dir, other.id: other.dir}
     dry = Run("raftd", "--force-new-cluster", survivor.dir, "--dry-run")
