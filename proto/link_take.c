@@ -73,15 +73,16 @@ hello_ok(struct link *l, const struct link_frame *f, struct msg_hello *h)
 }
 
 /* Tell them why, then wait until they hang up: closing at once could take the
- * BYE away from them again, if something of theirs is still unread here. */
+ * BYE away from them again, if something of theirs is still unread here.  What
+ * leaves before it is, perhaps still unsent, our HELLO, and nothing else. */
 static void
-refuse(struct link *l, enum err why)
+refuse(struct link *l, enum err why, size_t unsent)
 {
 	struct msg_bye m = {.code = (uint8_t)why};
 	struct wire w;
 	size_t at;
 
-	link_buf_recycle(&l->fill);
+	l->fill.len = unsent;
 	at = link_frame_begin(&l->fill);
 	wire_encode(&w, &l->fill);
 	(void)msg_bye_wire(&w, &m);
@@ -94,6 +95,7 @@ refuse(struct link *l, enum err why)
 static void
 take_hello(struct link *l, const struct link_frame *f)
 {
+	size_t unsent = l->fill.len;
 	struct msg_hello theirs;
 	enum err rc;
 
@@ -113,7 +115,7 @@ take_hello(struct link *l, const struct link_frame *f)
 	if (l->state != LINK_UP) /* closed by the callback */
 		return;
 	if (rc != ERR_OK) {
-		refuse(l, rc); /* the owner has logged why */
+		refuse(l, rc, unsent); /* the owner has logged why */
 		return;
 	}
 	l->told_waiting = false;
