@@ -14,6 +14,7 @@
 #include "raftd/wal_format.h"
 
 #define ASK_MS 500u
+#define MISSED_ELECTIONS 5u /* without a leader; then a member asks */
 
 /* One of the addresses. */
 struct door {
@@ -27,7 +28,8 @@ struct join {
 	uint64_t incarnation; /* of the directory that will be made */
 	struct door doors[NODES_MAX];
 	uint32_t count;
-	enum err told; /* the last answer that was logged */
+	enum err told;  /* the last answer that was logged */
+	bool refreshes; /* it is a member, and asks for the others */
 	bool member;
 	uint64_t cluster;
 	struct wal_conf conf;
@@ -52,6 +54,10 @@ door_up(void *arg, struct link *l, const struct msg_hello *theirs)
 
 	(void)l;
 	d->asked = (struct mono){0};
+	if (d->join->refreshes)
+		return theirs->cluster == d->join->rd->identity.cluster
+			   ? ERR_OK
+			   : ERR_FOREIGN;
 	return theirs->cluster != 0 ? ERR_OK : ERR_UNAVAILABLE;
 }
 
@@ -96,6 +102,28 @@ become_member(struct join *j, const struct joinmsg_answer *m)
 }
 
 static enum err
+learn_members(struct join *j, const struct joinmsg_answer *m)
+{
+	struct raftd *rd = j->rd;
+	struct wal_conf conf;
+
+	if (wal_conf_decode(m->members, &conf) != ERR_OK ||
+	    m->cluster != rd->identity.cluster)
+		return ERR_MALFORMED;
+	if (conf.members_index <= rd->conf.members_index ||
+	    cluster_member(&conf, rd->opt.id) == NULL || rd->removed)
+		return ERR_OK;
+	log_info("members learned from another node index=%" PRIu64
+		 " before=%" PRIu64 " members=%" PRIu32,
+	    conf.members_index, rd->conf.members_index, conf.member_count);
+	conf.index = rd->conf.index;
+	conf.state = rd->conf.state;
+	rd->conf = conf; /* not saved: it can be asked for again */
+	peers_update(rd->peers);
+	return ERR_OK;
+}
+
+static enum err
 door_take(void *arg, struct link *l, uint8_t type, struct wire *w)
 {
 	struct join *j = ((struct door *)arg)->join;
@@ -108,6 +136,8 @@ door_take(void *arg, struct link *l, uint8_t type, struct wire *w)
 	code = err_from_u8(m.code);
 	if (j->member || j->rd->quit)
 		return ERR_OK;
+	if (j->refreshes) /* it is told in other ways that it was removed */
+		return code == ERR_OK ? learn_members(j, &m) : ERR_OK;
 	if (code == ERR_OK)
 		return become_member(j, &m);
 	if (code == ERR_REMOVED || code == ERR_CONFLICT)
@@ -124,6 +154,36 @@ static const struct link_ops door_ops = {
     .take = door_take,
 };
 
+static struct join *
+open_doors(struct raftd *rd, const struct wal_conf *conf, uint64_t besides)
+{
+	struct join *j = mem_zalloc(1, sizeof(*j));
+
+	j->rd = rd;
+	for (uint32_t i = 0; i < conf->member_count; i++) {
+		const char *address = conf->members[i].address;
+		char url[ADDRESS_BYTES_MAX + 16];
+		struct door *d;
+
+		if (conf->members[i].id == besides ||
+		    !cluster_address_valid(address, strlen(address)))
+			continue;
+		d = &j->doors[j->count++];
+		d->join = j;
+		(void)snprintf(url, sizeof(url), "tcp://%s", address);
+		d->link = links_dial(
+		    rd->links, url, MSG_RAFTD, address, &door_ops, d);
+	}
+	return j;
+}
+
+static void
+close_doors(struct join *j)
+{
+	for (uint32_t i = 0; i < j->count; i++)
+		link_close(j->doors[i].link);
+}
+
 int
 join_open(struct raftd *rd)
 {
@@ -133,19 +193,8 @@ join_open(struct raftd *rd)
 
 	if ((rc = cluster_parse(rd->opt.cluster, &flags)) != 0)
 		return rc;
-	rd->join = j = mem_zalloc(1, sizeof(*j));
-	j->rd = rd;
+	rd->join = j = open_doors(rd, &flags, RAFT_NONE);
 	j->incarnation = daemon_random();
-	for (uint32_t i = 0; i < flags.member_count; i++) {
-		const char *address = flags.members[i].address;
-		struct door *d = &j->doors[j->count++];
-		char url[ADDRESS_BYTES_MAX + 16];
-
-		d->join = j;
-		(void)snprintf(url, sizeof(url), "tcp://%s", address);
-		d->link = links_dial(
-		    rd->links, url, MSG_RAFTD, address, &door_ops, d);
-	}
 	log_info("joining a cluster node=%" PRIu64 " addresses=%" PRIu32,
 	    rd->opt.id, j->count);
 	daemon_status("node %" PRIu64 " asks to join", rd->opt.id);
@@ -182,13 +231,40 @@ join_run(struct join *j, struct mono now, struct wal_identity *identity,
 			ask(&j->doors[i], now);
 		return false;
 	}
-	for (uint32_t i = 0; i < j->count; i++)
-		link_close(j->doors[i].link);
+	close_doors(j);
 	*identity = (struct wal_identity){.cluster = j->cluster,
 	    .node = j->rd->opt.id,
 	    .incarnation = j->incarnation};
 	*conf = j->conf;
 	return true;
+}
+
+/* ---- a member that may have missed changes ---- */
+
+void
+join_heard(struct raftd *rd)
+{
+	rd->heard_leader = mono_now();
+}
+
+void
+join_refresh(struct raftd *rd, struct mono now)
+{
+	bool lost = raft_role(rd->raft) != RAFT_LEADER &&
+		    mono_ms_since(rd->heard_leader, now) >=
+			MISSED_ELECTIONS * rd->opt.election_ms;
+
+	if (rd->refresh != NULL && !lost) {
+		close_doors(rd->refresh);
+		join_close(rd->refresh);
+		rd->refresh = NULL;
+	} else if (rd->refresh == NULL && lost) {
+		rd->refresh = open_doors(rd, &rd->conf, rd->opt.id);
+		rd->refresh->refreshes = true;
+		rd->refresh->incarnation = rd->identity.incarnation;
+	}
+	for (uint32_t i = 0; rd->refresh != NULL && i < rd->refresh->count; i++)
+		ask(&rd->refresh->doors[i], now);
 }
 
 /* ---- a member ---- */

@@ -5,7 +5,12 @@
  * them.  As long as this node is none of them it waits and asks again; it is
  * added by an order to any member.  Then it makes its directory, with those
  * members and an empty log, and is a node like others: the leader sends it what
- * it lacks. */
+ * it lacks.
+ *
+ * A member that hears of no leader for long may have missed changes: the leader
+ * may be a node that it does not know, or look for it where it was.  So it asks
+ * in the same way those that it knows, and takes the newer members (not the
+ * newer configuration: that comes with the log). */
 #ifndef RAFTD_JOIN_H
 #define RAFTD_JOIN_H
 
@@ -23,6 +28,10 @@ void join_close(struct join *j); /* NULL is allowed */
  * not yet, or rd->quit was set after a logged line. */
 bool join_run(struct join *j, struct mono now, struct wal_identity *identity,
     struct wal_conf *conf);
+/* On a member, once per turn: ask if there is reason to. */
+void join_refresh(struct raftd *rd, struct mono now);
+/* A leader has spoken. */
+void join_heard(struct raftd *rd);
 /* A message on a link without a cluster id, on a member. */
 enum err join_asked(
     struct raftd *rd, struct link *l, uint8_t type, struct wire *w);

@@ -3,8 +3,17 @@
  *
  * Its own log may tell.  Then it stays for a moment, until another node says so
  * too, which it only does when that is on its disk: the last one that knows of
- * a change must not go before it is safe.  Or the others tell (BYE): one alone
- * may be wrong about it, a majority of the other voters is not. */
+ * a change must not go before it is safe.
+ *
+ * If it was one of two voters, the other one cannot be elected without it as
+ * long as that one has not learned, for good, that it is alone: a crash may
+ * have made it forget.  So this node stays the voter that it was, does not let
+ * the change take effect here, and goes when the other one says so, however
+ * long that takes.  (A change that is applied later breaks nothing: all that
+ * this node may commit meanwhile, it commits with the other one.)
+ *
+ * Or the others tell (BYE): one alone may be wrong about it, a majority of the
+ * other voters is not. */
 #include <inttypes.h>
 #include <string.h>
 #include <sysexits.h>
@@ -22,8 +31,17 @@ leave(struct raftd *rd)
 	rd->quit = true;
 }
 
-void
-leave_removed(struct raftd *rd)
+/* The other one of the two voters of this set, if this node is in it. */
+static uint64_t
+other_of_two(const struct raftd *rd, const struct raft_ids *voters)
+{
+	if (voters->count != 2 || !cluster_ids_have(voters, rd->opt.id))
+		return RAFT_NONE;
+	return voters->id[voters->id[0] == rd->opt.id ? 1 : 0];
+}
+
+static void
+note_removed(struct raftd *rd, uint64_t index)
 {
 	if (rd->removed)
 		return;
@@ -32,9 +50,39 @@ leave_removed(struct raftd *rd)
 	log_warnx("removed from the cluster; to use this node again, give it "
 		  "a new id, an empty --data-dir and --join node=%" PRIu64
 		  " index=%" PRIu64,
-	    rd->opt.id, rd->conf.index);
+	    rd->opt.id, index);
 	daemon_status(
 	    "node %" PRIu64 " was removed from the cluster", rd->opt.id);
+}
+
+void
+leave_removed(struct raftd *rd)
+{
+	note_removed(rd, rd->conf.index);
+}
+
+bool
+leave_must_stay(
+    struct raftd *rd, const struct raft_conf_change *cc, uint64_t index)
+{
+	const struct raft_conf_state *s = &rd->conf.state;
+	uint64_t me = rd->opt.id, other = RAFT_NONE;
+
+	if (index <= rd->conf.members_index)
+		return false; /* it joined later */
+	if (s->voters_outgoing.count > 0) {
+		if (cc->count == 0 && !cluster_ids_have(&s->voters, me) &&
+		    !cluster_ids_have(&s->learners_next, me))
+			other = other_of_two(rd, &s->voters_outgoing);
+	} else if (cc->count == 1 && cc->ops[0].op == RAFT_CONF_REMOVE &&
+		   cc->ops[0].id == me && cc->transition == RAFT_CONF_AUTO) {
+		other = other_of_two(rd, &s->voters);
+	}
+	if (other == RAFT_NONE)
+		return false;
+	rd->needed_by = other;
+	note_removed(rd, index);
+	return true;
 }
 
 /* The voters besides this one, as far as it knows; while it joins, all. */
@@ -92,6 +140,11 @@ leave_run(struct raftd *rd, struct mono now)
 {
 	uint32_t of, said = count_words(rd, ERR_REMOVED, &of);
 
+	if (rd->removed && rd->needed_by != RAFT_NONE) {
+		if (peers_word(rd->peers, rd->needed_by) == ERR_REMOVED)
+			leave(rd);
+		return;
+	}
 	if (rd->removed) {
 		if ((said > 0 && rd->conf_durable >= rd->conf.index) ||
 		    mono_reached(rd->leave_by, now))

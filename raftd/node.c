@@ -51,6 +51,7 @@ go(struct raftd *rd)
 	loop_timer_init(rd->loop, &rd->tick, on_tick, rd);
 	rd->tick_at = mono_add_ms(mono_now(), rd->opt.heartbeat_ms);
 	loop_timer_set(&rd->tick, rd->tick_at);
+	join_heard(rd); /* or may still be */
 	/* Alone there is nobody to wait for. */
 	if (rd->conf.state.voters.count == 1 &&
 	    rd->conf.state.voters.id[0] == rd->opt.id)
@@ -190,6 +191,7 @@ raftd_turn(struct raftd *rd, struct mono now)
 	peers_report(rd->peers);
 	peers_ping(rd->peers, now);
 	peers_run(rd->peers, now);
+	join_refresh(rd, now);
 	leave_run(rd, now);
 	orders_run(rd->orders, now);
 	members_run(rd->members, now);
@@ -208,6 +210,7 @@ raftd_close(struct raftd *rd)
 	if (rd->links != NULL)
 		links_close(rd->links, FLUSH_MS); /* all of them, first */
 	join_close(rd->join);
+	join_close(rd->refresh);
 	snapio_close(rd->snapio);
 	peers_close(rd);
 	transfers_close(rd->transfers);

@@ -91,8 +91,7 @@ orders_take(struct orders *os, const struct msg_control *m)
 	o->token = m->token;
 	o->control = *m;
 	o->control.token = daemon_random();
-	if (m->order == MSG_ORDER_LEADER)
-		o->control.old = raft_leader(os->rd->raft);
+	o->control.old = m->order == MSG_ORDER_LEADER ? RAFT_NONE : m->old;
 	o->began = mono_now();
 	o->next = os->list;
 	os->list = o;
@@ -105,6 +104,10 @@ pass_on(struct orders *os, struct order *o, uint64_t leader, struct mono now)
 	struct raftd *rd = os->rd;
 	struct wire *w;
 
+	/* This one is to hand leadership over, if another one is not asked
+	 * for; the next one is told of it and keeps it. */
+	if (o->control.order == MSG_ORDER_LEADER && o->control.old == RAFT_NONE)
+		o->control.old = leader;
 	if (leader == rd->opt.id) {
 		members_take(rd->members, leader, &o->control);
 	} else {

@@ -127,6 +127,10 @@ peers_check_hello(
 		return ERR_FOREIGN;
 	}
 	m = cluster_member(&rd->conf, theirs->node);
+	/* Removed, as others say: its vote may count here yet. */
+	if (m == NULL && theirs->node != rd->identity.node &&
+	    cluster_state_has(&rd->conf.state, theirs->node))
+		return ERR_OK;
 	if (m == NULL || theirs->node == rd->identity.node)
 		return refuse_stranger(rd, l, theirs);
 	if (m->incarnation == 0 || m->incarnation == theirs->incarnation)
@@ -392,6 +396,8 @@ in_take(void *arg, struct link *l, uint8_t type, struct wire *w)
 	if (p != NULL &&
 	    (m.type == RAFT_MSG_PROP || m.type == RAFT_MSG_READ_INDEX))
 		hold_note_clients(&p->hold, mono_now());
+	if (m.type == RAFT_MSG_APP || m.type == RAFT_MSG_HEARTBEAT)
+		join_heard(rd);
 	if (m.type == RAFT_MSG_PROP)
 		space_note_proposal(rd->space);
 	/* Refused, stale, or no place for its entries: as if lost.  What no
@@ -550,8 +556,10 @@ peers_update(struct peers *ps)
 	for (struct peer *p = ps->list; p != NULL; p = p->next) {
 		const struct wal_member *m = cluster_member(conf, p->id);
 
-		p->gone = p->gone && m == NULL;
-		if (m == NULL && !p->gone) {
+		bool in = m != NULL || cluster_state_has(&conf->state, p->id);
+
+		p->gone = p->gone && !in;
+		if (!in && !p->gone) {
 			p->gone = ps->some_gone = true;
 			p->gone_at = mono_add_ms(mono_now(), GONE_MS);
 			p->gone_index = conf->index;

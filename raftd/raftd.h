@@ -99,9 +99,12 @@ struct raftd {
 	uint64_t random_state; /* of the core's random source */
 	uint64_t leader_seen;  /* leader and term last announced */
 	uint64_t term_seen;
-	struct join *join; /* NULL: this node has its place in the cluster */
-	bool bootstrapped; /* the directory was made in this life */
-	bool removed;      /* and has to leave: see leave.c */
+	struct join *join;    /* NULL: this node has its place in the cluster */
+	struct join *refresh; /* NULL: it need not ask who the members are */
+	struct mono heard_leader;
+	bool bootstrapped;  /* the directory was made in this life */
+	bool removed;       /* and has to leave: see leave.c */
+	uint64_t needed_by; /* not before this node knows; 0: nobody */
 	struct mono leave_by;
 	int exit_code;
 	bool stopping; /* handing leadership over, then quit */
@@ -149,6 +152,10 @@ void cluster_install(struct wal_conf *conf, const struct wal_conf *from);
 
 /* ---- leave.c: a node that is no member any more ---- */
 
+/* This change takes this node away, and it must not take effect here: another
+ * one could not be elected without it. */
+bool leave_must_stay(
+    struct raftd *rd, const struct raft_conf_change *cc, uint64_t index);
 /* The log says that this node was removed. */
 void leave_removed(struct raftd *rd);
 /* Is it time to go? */

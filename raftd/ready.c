@@ -64,15 +64,25 @@ ready_storage_done(struct raftd *rd)
 	}
 }
 
+/* Made durable with its addresses, so that a restart need not read the whole
+ * log for it. */
+static void
+save_conf(struct raftd *rd)
+{
+	struct writer_job *job = mem_zalloc(1, sizeof(*job));
+
+	job->conf = mem_alloc(sizeof(*job->conf));
+	*job->conf = rd->conf;
+	writer_submit(rd->writer, &job);
+}
+
 /* A configuration change takes effect when it is published, on every node by
- * itself; it is made durable with its addresses, so that a restart need not
- * read the whole log for it. */
+ * itself. */
 static void
 apply_conf_change(struct raftd *rd, const struct raft_entry *e)
 {
 	struct raft_conf_change cc;
 	struct raft_conf_state state;
-	struct writer_job *job;
 
 	if (raft_conf_change_decode(e->type, blob_bytes(e->data), &cc) !=
 	    RAFT_OK) {
@@ -81,15 +91,18 @@ apply_conf_change(struct raftd *rd, const struct raft_entry *e)
 		    e->index);
 		return;
 	}
+	if (rd->needed_by != RAFT_NONE || leave_must_stay(rd, &cc, e->index)) {
+		/* Struck out: the core is to hear of every change. */
+		cc = (struct raft_conf_change){.v1 = true, .count = 1};
+		raft_apply_conf_change(rd->raft, &cc, &state);
+		return;
+	}
 	raft_apply_conf_change(rd->raft, &cc, &state);
 	cluster_apply(&rd->conf, e->index, &cc, &state);
 	log_info("configuration changed index=%" PRIu64 " voters=%u "
 		 "learners=%u",
 	    e->index, state.voters.count, state.learners.count);
-	job = mem_zalloc(1, sizeof(*job));
-	job->conf = mem_alloc(sizeof(*job->conf));
-	*job->conf = rd->conf;
-	writer_submit(rd->writer, &job);
+	save_conf(rd);
 	peers_update(rd->peers);
 	if (!cluster_state_has(&state, rd->opt.id) &&
 	    rd->conf.members_index == e->index)
