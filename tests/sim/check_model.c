@@ -204,7 +204,7 @@ apply_batch(struct bytes data)
 		struct op *op;
 
 		cmd_wire(&w, &cmd);
-		op = history_find((unsigned)b.node, b.epoch, b.seq, i);
+		op = history_find(node_of_id(b.node), b.epoch, b.seq, i);
 		if (wire_err(&w) != ERR_OK || op == NULL) {
 			violate("the log has a command that no client gave");
 			return;

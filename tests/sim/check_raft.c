@@ -10,15 +10,20 @@
  *                        committed in terms before T
  *   state machine safety an index is committed with one term and content
  *   quorum               what is committed for the first time is durable on a
- *                        majority (where the membership does not change)
+ *                        majority (in a joint configuration, on both)
+ *   promotion            a learner becomes a voter when it has what its leader
+ *                        had a moment ago (thesis 4.2.1)
  *   durability           what was reported as durable is found at the next
- *                        start: entries, term, vote */
+ *                        start: entries, term, vote.  A disk that was lost ends
+ *                        this, and nobody may listen to its node again: it
+ *                        votes in no term in which it has voted before */
 #include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/hash.h"
+#include "raftd/context.h"
 #include "tests/sim/sim.h"
 
 #define BUCKETS 65536u
@@ -55,6 +60,22 @@ struct view {                /* of a node */
 	uint64_t leads;     /* term it leads, as last seen; 0: none */
 	bool started_now;   /* its first turn is to come */
 	bool recovering;
+	/* What was durable when its disk was lost. */
+	struct log lost;
+	bool wiped_now; /* its next start finds nothing */
+	/* What it voted, in all its lives. */
+	struct vote {
+		uint64_t term, vote;
+	} * votes;
+	size_t vote_count, vote_cap;
+	uint64_t conf;         /* index of the last one known at a turn's end */
+	uint64_t conf_durable; /* ... on its disk */
+	bool led;
+	/* Last index of a leader's log, at the ends of the turns before its
+	 * last two ticks. */
+	uint64_t last_before[2];
+	uint64_t tick_at;
+	uint64_t last_at_turn;
 	/* What recovery tells of, by index: the newest of each. */
 	struct raft_entry *found;
 	size_t found_cap;
@@ -205,6 +226,54 @@ take_entry(unsigned node, struct log *l, const struct raft_entry *e,
 
 /* ---- the writer's side ---- */
 
+static void
+note_vote(unsigned node, uint64_t term, uint64_t vote)
+{
+	struct view *v = &views[node];
+
+	for (size_t i = v->vote_count; i-- > 0;)
+		if (v->votes[i].term == term) {
+			if (v->votes[i].vote != vote)
+				violate("node %u voted twice in term "
+					"%" PRIu64,
+				    node, term);
+			return;
+		}
+	if (v->vote_count == v->vote_cap) {
+		v->vote_cap = v->vote_cap == 0 ? 16 : v->vote_cap * 2;
+		v->votes = realloc(v->votes, v->vote_cap * sizeof(v->votes[0]));
+		assert(v->votes != NULL);
+	}
+	v->votes[v->vote_count++] = (struct vote){term, vote};
+}
+
+/* A leader makes a learner a voter: has it caught up?  Not where it may have
+ * been forced, or the core was told behind raftd's back. */
+static void
+check_promotion(unsigned node, const struct raft_entry *e)
+{
+	const struct view *v = &views[node];
+	struct raft_conf_change cc;
+	struct context context;
+	unsigned who;
+
+	if (e->type == RAFT_ENTRY_NORMAL || e->term != v->leads || sim.raw ||
+	    raft_conf_change_decode(e->type, blob_bytes(e->data), &cc) !=
+		RAFT_OK ||
+	    cc.count == 0 || cc.ops[0].op != RAFT_CONF_ADD_VOTER)
+		return;
+	(void)context_decode(cc.context, &context);
+	who = node_of_id(cc.ops[0].id);
+	if (context.token != 0 && sim.forced)
+		return;
+	if (who == 0 || views[who].durable.last < v->last_before[1])
+		violate("node %" PRIu64 " is promoted at index %" PRIu64
+			" and has not caught up: its log ends at %" PRIu64
+			", the leader's was at %" PRIu64,
+		    cc.ops[0].id, e->index, views[who].durable.last,
+		    v->last_before[1]);
+}
+
 void
 check_raft_submitted(unsigned node, const struct raft_msg *m)
 {
@@ -240,6 +309,8 @@ check_raft_submitted(unsigned node, const struct raft_msg *m)
 		if (m->entries[i].index <= v->committed)
 			violate("node %u replaces committed index %" PRIu64,
 			    node, m->entries[i].index);
+		if (find_seen(m->entries[i].index, m->entries[i].term) == NULL)
+			check_promotion(node, &m->entries[i]);
 		take_entry(node, &v->given, &m->entries[i], false);
 	}
 	assert(v->under_way < 1024);
@@ -258,6 +329,8 @@ check_raft_durable(unsigned node, const struct raft_msg *m)
 	if (m->term != 0) {
 		v->term = m->term;
 		v->vote = m->vote;
+		if (m->vote != 0)
+			note_vote(node, m->term, m->vote);
 	}
 	if (m->snapshot != NULL)
 		take_committed(node, &v->durable, m->snapshot->index);
@@ -345,8 +418,11 @@ check_raft_recovered(unsigned node, const struct wal_recovered *rec)
 	for (uint64_t i = rec->first; i <= rec->last && !sim.violated; i++)
 		take_entry(node, &v->given, &v->found[i], v->found[i].term > 1);
 
-	if (!sim.violated)
+	if (!sim.violated && !v->wiped_now)
 		check_promises(node, hs != NULL ? hs : &none);
+	if (v->wiped_now && rec->last > 0)
+		violate("node %u lost its disk and recovered a log", node);
+	v->wiped_now = false;
 	v->under_way = 0;
 	v->durable.last = 0;
 	for (uint64_t i = 1; i <= v->given.last; i++)
@@ -356,7 +432,38 @@ check_raft_recovered(unsigned node, const struct wal_recovered *rec)
 	v->vote = v->given_vote = hs != NULL ? hs->vote : 0;
 	v->committed = 0;
 	v->leads = 0;
+	v->conf = v->conf_durable = rec->conf.index;
 	v->started_now = true;
+}
+
+void
+check_raft_wiped(unsigned node)
+{
+	struct view *v = &views[node];
+
+	free(v->lost.v);
+	v->lost = v->durable;
+	v->durable = (struct log){0};
+	v->wiped_now = true;
+	v->conf_durable = 0;
+}
+
+void
+check_raft_conf_durable(unsigned node, uint64_t index)
+{
+	views[node].conf_durable = index;
+}
+
+uint64_t
+check_raft_conf_of(unsigned node)
+{
+	return views[node].conf_durable;
+}
+
+bool
+check_raft_led(unsigned node)
+{
+	return views[node].led;
 }
 
 void
@@ -427,26 +534,31 @@ note_leader(unsigned node, uint64_t term)
 	}
 	leaders[leader_count++] = (struct leader){term, node};
 	sim.leaders++;
+	views[node].led = true;
+	memset(views[node].last_before, 0, sizeof(views[node].last_before));
 	check_completeness(node, term);
 	nemesis_new_leader(node);
 }
 
 static void
-check_quorum(uint64_t index, uint64_t chain)
+check_quorum(unsigned node, uint64_t index, uint64_t chain)
 {
-	unsigned have = 0;
+	const struct view *v = &views[node];
+	uint64_t have = 0;
 
-	if (sim.faults[FAULT_CONF] > 0)
-		return; /* who is the quorum? */
 	if (index <= sim.opt.nodes)
 		return; /* the first entries are committed by agreement */
-	for (unsigned i = 1; i <= sim.opt.nodes; i++)
-		if (log_at(&views[i].durable, index)->chain == chain)
-			have++;
-	if (have * 2 <= sim.opt.nodes)
-		violate("index %" PRIu64 " is committed and durable on %u of "
-			"%u nodes only",
-		    index, have, sim.opt.nodes);
+	check_members_advance();
+	for (unsigned i = 1; i <= sim.slots; i++)
+		if (log_at(&views[i].durable, index)->chain == chain ||
+		    log_at(&views[i].lost, index)->chain == chain)
+			have |= UINT64_C(1) << sim.nodes[i].id;
+	/* Changes may have taken effect since its last turn. */
+	if (!check_members_quorum_between(v->conf,
+		sim.nodes[node].procs[ROLE_RAFTD].rd->conf.index, have))
+		violate("index %" PRIu64 " is committed and durable on nodes "
+			"%#" PRIx64 " only",
+		    index, have);
 }
 
 static void
@@ -465,7 +577,7 @@ first_commit(unsigned node, uint64_t index, uint64_t in_term)
 	    .in_term = in_term,
 	    .entry = find_seen(index, line->term)};
 	sim.commits++;
-	check_quorum(index, line->chain);
+	check_quorum(node, index, line->chain);
 }
 
 static void
@@ -499,6 +611,18 @@ check_commit(unsigned node, uint64_t commit, uint64_t term)
 	v->committed = commit;
 }
 
+/* Who knows that he is no voter does not lead. */
+static void
+check_is_voter(const struct proc *p)
+{
+	const struct raft_conf_state *c = &p->rd->conf.state;
+
+	if (!cluster_ids_have(&c->voters, p->rd->opt.id) &&
+	    !cluster_ids_have(&c->voters_outgoing, p->rd->opt.id))
+		violate(
+		    "node %" PRIu64 " leads and is no voter", p->rd->opt.id);
+}
+
 void
 check_raft_turn(struct proc *p)
 {
@@ -514,11 +638,23 @@ check_raft_turn(struct proc *p)
 	if (raft_role(r) == RAFT_LEADER) {
 		v->leads = term;
 		note_leader(p->node, term);
+		check_is_voter(p);
 	} else {
 		v->leads = 0;
 	}
+	if (p->rd->tick_at.ns != v->tick_at) {
+		v->tick_at = p->rd->tick_at.ns;
+		v->last_before[1] = v->last_before[0];
+		v->last_before[0] = v->last_at_turn;
+	}
+	v->last_at_turn = v->given.last;
 	check_commit(p->node, raft_commit(r), term);
 	trace_mix(term << 32 ^ raft_commit(r));
+	if (!sim.violated)
+		check_members_advance();
+	if (!sim.violated)
+		check_members_turn(p);
+	v->conf = p->rd->conf.index;
 	if (!sim.violated)
 		model_advance();
 }
@@ -529,7 +665,7 @@ check_raft_leader(void)
 	uint64_t best = 0;
 	unsigned node = 0;
 
-	for (unsigned i = 1; i <= sim.opt.nodes; i++)
+	for (unsigned i = 1; i <= sim.slots; i++)
 		if (sim.nodes[i].procs[ROLE_RAFTD].alive &&
 		    views[i].leads > best) {
 			best = views[i].leads;
@@ -547,6 +683,8 @@ check_raft_reset(void)
 		free(views[i].found);
 		free(views[i].given.v);
 		free(views[i].durable.v);
+		free(views[i].lost.v);
+		free(views[i].votes);
 	}
 	memset(views, 0, sizeof(views));
 	for (size_t i = 0; i < BUCKETS; i++) {

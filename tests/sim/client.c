@@ -337,6 +337,16 @@ raftd_up(void *arg, struct link *l, const struct msg_hello *theirs)
 	return ERR_OK;
 }
 
+/* Nobody will answer what was ordered. */
+static void
+raftd_down(void *arg, struct link *l)
+{
+	const struct client *c = arg;
+
+	(void)l;
+	admin_lost(c->proc->node);
+}
+
 static void
 nothing_down(void *arg, struct link *l)
 {
@@ -348,10 +358,17 @@ raftd_take(void *arg, struct link *l, uint8_t type, struct wire *body)
 {
 	struct client *c = arg;
 	struct msg_raft_status st;
+	struct msg_controlled done;
 
 	(void)l;
 	if (type == MSG_REFUSE)
 		return pending_refuse(c->pending, body, mono_now());
+	if (type == MSG_CONTROLLED) {
+		if (msg_controlled_wire(body, &done) != ERR_OK)
+			return ERR_MALFORMED;
+		admin_answered(c->proc->node, &done);
+		return ERR_OK;
+	}
 	if (type != MSG_RAFT_STATUS)
 		return ERR_MALFORMED;
 	msg_raft_status_wire(body, &st);
@@ -382,7 +399,7 @@ kvd_take(void *arg, struct link *l, uint8_t type, struct wire *body)
 }
 
 static const struct link_ops raftd_ops = {
-    .hello = hello, .up = raftd_up, .down = nothing_down, .take = raftd_take};
+    .hello = hello, .up = raftd_up, .down = raftd_down, .take = raftd_take};
 static const struct link_ops kvd_ops = {
     .hello = hello, .up = kvd_up, .down = nothing_down, .take = kvd_take};
 
@@ -445,11 +462,35 @@ client_entry(void)
 	}
 }
 
+bool
+client_order(unsigned node, const struct msg_control *m)
+{
+	struct proc *p = &sim.nodes[node].procs[ROLE_HTTPD];
+	struct msg_control copy;
+	struct wire *w;
+
+	if (!p->alive || p->client == NULL || p->client->raftd == NULL ||
+	    !link_is_up(p->client->raftd))
+		return false;
+	if (m == NULL)
+		return true;
+	copy = *m;
+	sim.current = p; /* it does this in its next turn, to all but us */
+	if ((w = link_begin(p->client->raftd, MSG_CONTROL)) != NULL) {
+		(void)msg_control_wire(w, &copy);
+		link_end(p->client->raftd);
+	}
+	sim.current = NULL;
+	proc_wake(p);
+	return w != NULL;
+}
+
 void
 client_died(struct proc *p)
 {
 	struct client *c = p->client;
 
+	admin_lost(p->node);
 	for (unsigned i = 0; c != NULL && i < c->count; i++) {
 		struct op *op = &history.ops[c->users[i].op];
 

@@ -26,6 +26,7 @@ struct command {
 struct totals {
 	uint64_t passed, failed, undecided, virtual_ns, steps;
 	uint64_t operations, commits, leaders, installs;
+	uint64_t orders, joins, quorums_lost;
 };
 
 static void
@@ -144,6 +145,9 @@ add_up(struct totals *t)
 	t->commits += sim.commits;
 	t->leaders += sim.leaders;
 	t->installs += sim.installs;
+	t->orders += sim.orders;
+	t->joins += sim.joins;
+	t->quorums_lost += sim.quorums_lost;
 	if (sim.violated)
 		t->failed++;
 	else
@@ -223,6 +227,9 @@ totals_add(struct totals *a, const struct totals *b)
 	a->commits += b->commits;
 	a->leaders += b->leaders;
 	a->installs += b->installs;
+	a->orders += b->orders;
+	a->joins += b->joins;
+	a->quorums_lost += b->quorums_lost;
 }
 
 /* Run every c->jobs-th seed; one that crashes is counted and left out. */
@@ -394,7 +401,7 @@ parse(struct command *c, int argc, char *argv[])
 		i++;
 	}
 	if (c->nodes_given &&
-	    (c->opt.nodes < 1 || c->opt.nodes > SIM_NODES_MAX))
+	    (c->opt.nodes < 1 || c->opt.nodes > SIM_START_MAX))
 		usage();
 	if (c->jobs < 1 || c->jobs > 64)
 		usage();
@@ -419,12 +426,13 @@ main(int argc, char *argv[])
 		printf("seeds=%" PRIu64 " virtual_hours=%.2f real_s=%.1f "
 		       "events=%" PRIu64 " operations=%" PRIu64
 		       " commits=%" PRIu64 " leaders=%" PRIu64
-		       " installs=%" PRIu64 " undecided_keys=%" PRIu64 "\n",
+		       " installs=%" PRIu64 " orders=%" PRIu64 " joins=%" PRIu64
+		       " quorums_lost=%" PRIu64 " undecided_keys=%" PRIu64 "\n",
 		    t.passed + t.failed, (double)t.virtual_ns / 3.6e12,
 		    (double)(to.tv_sec - from.tv_sec) +
 			(double)(to.tv_nsec - from.tv_nsec) / 1e9,
 		    t.steps, t.operations, t.commits, t.leaders, t.installs,
-		    t.undecided);
+		    t.orders, t.joins, t.quorums_lost, t.undecided);
 	printf("%" PRIu64 " passed, %" PRIu64 " failed\n", t.passed, t.failed);
 	return t.failed == 0 ? 0 : 1;
 }

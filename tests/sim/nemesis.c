@@ -5,8 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/mem.h"
-#include "raftd/context.h"
+#include "tests/sim/nemesis.h"
 #include "tests/sim/sim.h"
 
 #define BIT(f) (1u << FAULT_##f)
@@ -18,8 +17,9 @@ static const uint32_t profile_faults[PROFILES] = {
 		      BIT(SLOW) | BIT(BREAK) | BIT(TRANSFER) | BIT(CAMPAIGN),
     [PROFILE_DISK] = BIT(KILL) | BIT(POWER) | BIT(KVD) | BIT(SYNC) | BIT(IO) |
 		     BIT(FULL) | BIT(PAUSE) | BIT(CAMPAIGN) | BIT(BREAK),
-    [PROFILE_MEMBERSHIP] = BIT(CONF) | BIT(KILL) | BIT(POWER) | BIT(PARTITION) |
-			   BIT(TRANSFER) | BIT(BREAK) | BIT(LOSS) | BIT(PAUSE),
+    [PROFILE_MEMBERSHIP] = BIT(CONF) | BIT(ORDER) | BIT(WIPE) | BIT(KILL) |
+			   BIT(POWER) | BIT(PARTITION) | BIT(TRANSFER) |
+			   BIT(BREAK) | BIT(LOSS) | BIT(PAUSE),
     [PROFILE_ALL] = (1u << FAULTS) - 1,
 };
 
@@ -32,7 +32,7 @@ rng(void)
 static unsigned
 any_node(void)
 {
-	return (unsigned)rng_between(rng(), 1, sim.opt.nodes);
+	return (unsigned)rng_between(rng(), 1, sim.slots);
 }
 
 static struct proc *
@@ -42,8 +42,8 @@ proc_at(unsigned node, enum role role)
 }
 
 /* The raft core of a node that runs and is not in the middle of something. */
-static struct raft *
-core_of(unsigned node)
+struct raft *
+nemesis_core(unsigned node)
 {
 	const struct proc *p = proc_at(node, ROLE_RAFTD);
 
@@ -62,8 +62,8 @@ victim(void)
 	return leader != 0 && rng_chance(rng(), 400) ? leader : any_node();
 }
 
-static uint64_t
-duration(void)
+uint64_t
+nemesis_duration(void)
 {
 	uint64_t e = sim.election_ms * MS;
 
@@ -101,7 +101,7 @@ kill_one(unsigned node, enum role role)
 	struct proc *p = proc_at(node, role);
 
 	proc_kill(p, false);
-	later(duration() / 2, restart_event, node * ROLES + role);
+	later(nemesis_duration() / 2, restart_event, node * ROLES + role);
 }
 
 static void
@@ -109,7 +109,7 @@ fault_pause(void)
 {
 	unsigned node = victim();
 	struct proc *p = proc_at(node, (enum role)rng_below(rng(), ROLES));
-	uint64_t until = sim.now + duration();
+	uint64_t until = sim.now + nemesis_duration();
 
 	if (!p->alive)
 		return;
@@ -135,7 +135,7 @@ fault_stop(void)
 {
 	struct proc *p = proc_at(victim(), ROLE_RAFTD);
 
-	if (core_of(p->node) == NULL)
+	if (nemesis_core(p->node) == NULL)
 		return;
 	trace("%s told to stop", p->name);
 	sim.current = p;
@@ -170,8 +170,8 @@ block(unsigned from, unsigned to, bool hold, uint64_t ns)
 static void
 block_between(uint32_t a, uint32_t b, bool hold, uint64_t ns)
 {
-	for (unsigned i = 1; i <= sim.opt.nodes; i++)
-		for (unsigned j = 1; j <= sim.opt.nodes; j++)
+	for (unsigned i = 1; i <= sim.slots; i++)
+		for (unsigned j = 1; j <= sim.slots; j++)
 			if ((a >> (i - 1) & 1) != 0 && (b >> (j - 1) & 1) != 0)
 				block(i, j, hold, ns);
 }
@@ -179,9 +179,9 @@ block_between(uint32_t a, uint32_t b, bool hold, uint64_t ns)
 static void
 fault_partition(void)
 {
-	uint32_t all = (1u << sim.opt.nodes) - 1, one = 1u << (victim() - 1);
+	uint32_t all = (1u << sim.slots) - 1, one = 1u << (victim() - 1);
 	uint32_t side = (uint32_t)rng_below(rng(), all) + 1;
-	uint64_t ns = duration();
+	uint64_t ns = nemesis_duration();
 	bool hold = rng_chance(rng(), 500);
 	unsigned kind = (unsigned)rng_below(rng(), 6);
 
@@ -215,15 +215,15 @@ fault_partition(void)
 static void
 fault_loss(void)
 {
-	uint64_t ns = duration();
+	uint64_t ns = nemesis_duration();
 	struct path path = {.loss = (uint32_t)rng_below(rng(), 300),
 	    .duplicate = (uint32_t)rng_below(rng(), 300),
 	    .reorder = (uint32_t)rng_below(rng(), 300)};
 
 	trace("loss=%u duplicate=%u reorder=%u for %" PRIu64 " ms", path.loss,
 	    path.duplicate, path.reorder, ns / MS);
-	for (unsigned i = 1; i <= sim.opt.nodes; i++)
-		for (unsigned j = 1; j <= sim.opt.nodes; j++)
+	for (unsigned i = 1; i <= sim.slots; i++)
+		for (unsigned j = 1; j <= sim.slots; j++)
 			if (i != j && rng_chance(rng(), 700)) {
 				sim.paths[i][j].loss = path.loss;
 				sim.paths[i][j].duplicate = path.duplicate;
@@ -246,12 +246,12 @@ fault_slow(void)
 {
 	unsigned one = victim(), other = any_node();
 	unsigned kind = (unsigned)rng_below(rng(), 3);
-	uint64_t ns = duration();
+	uint64_t ns = nemesis_duration();
 	uint64_t delay_ns = rng_below(rng(), sim.election_ms * MS);
 
 	trace("slow links kind=%u nodes %u, %u for %" PRIu64 " ms", kind, one,
 	    other, ns / MS);
-	for (unsigned i = 1; i <= sim.opt.nodes; i++) {
+	for (unsigned i = 1; i <= sim.slots; i++) {
 		if (kind == 0) /* one hears the others late */
 			slow(i, one, delay_ns, ns);
 		else if (kind == 1) /* ... is heard late */
@@ -279,7 +279,7 @@ fault_disk(enum fault f)
 {
 	unsigned node = victim();
 	struct disk *d = sim.nodes[node].disk;
-	uint64_t ns = duration();
+	uint64_t ns = nemesis_duration();
 
 	trace("disk of node %u: %s for %" PRIu64 " ms", node, fault_names[f],
 	    ns / MS);
@@ -310,8 +310,8 @@ static void
 hunt_event(void *arg, uint64_t n)
 {
 	unsigned node = (unsigned)n;
-	uint32_t all = (1u << sim.opt.nodes) - 1, one = 1u << (node - 1);
-	uint64_t kind = rng_below(rng(), 100), ns = duration();
+	uint32_t all = (1u << sim.slots) - 1, one = 1u << (node - 1);
+	uint64_t kind = rng_below(rng(), 100), ns = nemesis_duration();
 
 	(void)arg;
 	if (!sim.faults_on)
@@ -347,16 +347,17 @@ nemesis_new_leader(unsigned node)
 
 /* ---- leadership and membership: as their owner would ask for them ---- */
 
-static void
-transfer(unsigned leader, unsigned to)
+/* to: an id. */
+void
+nemesis_transfer(unsigned leader, uint64_t to)
 {
-	struct raft *r = core_of(leader);
+	struct raft *r = nemesis_core(leader);
 
 	if (r == NULL)
 		return;
-	trace("transfer of leadership from %u to %u", leader, to);
+	trace("transfer of leadership from node %u to %" PRIu64, leader, to);
 	sim.current = proc_at(leader, ROLE_RAFTD);
-	raft_transfer_leadership(r, leader, to);
+	raft_transfer_leadership(r, sim.nodes[leader].id, to);
 	sim.current = NULL;
 	proc_wake(proc_at(leader, ROLE_RAFTD));
 }
@@ -366,15 +367,15 @@ fault_transfer(void)
 {
 	unsigned leader = check_raft_leader(), to = any_node();
 
-	if (leader != 0)
-		transfer(leader, to);
+	if (leader != 0 && sim.nodes[to].id != 0)
+		nemesis_transfer(leader, sim.nodes[to].id);
 }
 
 static void
 fault_campaign(void)
 {
 	unsigned node = any_node();
-	struct raft *r = core_of(node);
+	struct raft *r = nemesis_core(node);
 
 	if (r == NULL)
 		return;
@@ -387,168 +388,6 @@ fault_campaign(void)
 	proc_wake(proc_at(node, ROLE_RAFTD));
 }
 
-static unsigned
-voters_of(const struct wal_conf *conf)
-{
-	return conf->state.voters.count;
-}
-
-/* Nodes that somebody wanted removed.  They cannot come back under their id
- * (their raftd says so when it starts), so nobody asks for it. */
-static uint32_t leaving;
-
-/* Changes take effect when they are committed, as in etcd/raft, so those who
- * know of one may refuse their votes to those who do not, for having a longer
- * log, without being voters any more.  Two rules avoid that this is the end:
- * one of two voters is not taken away, and a joint state is left by a leader
- * who is a voter afterwards (so it is never left automatically when it takes
- * votes away). */
-static bool
-may_shrink(const struct wal_conf *conf)
-{
-	return voters_of(conf) != 2;
-}
-
-static void
-draw_step(const struct wal_conf *conf, struct raft_conf_step *step)
-{
-	bool few = __builtin_popcount(leaving) + 2 >= (int)sim.opt.nodes;
-
-	step->id = any_node();
-	switch (rng_below(rng(), 4)) {
-	case 0:
-	case 1:
-		step->op = RAFT_CONF_ADD_VOTER;
-		break;
-	case 2:
-		step->op = RAFT_CONF_ADD_LEARNER;
-		break;
-	default:
-		step->op = RAFT_CONF_REMOVE;
-		break;
-	}
-	if (step->op != RAFT_CONF_ADD_VOTER && !may_shrink(conf))
-		step->id = RAFT_NONE;
-	if (step->op == RAFT_CONF_REMOVE ? few : (leaving >> step->id & 1) != 0)
-		step->id = RAFT_NONE;
-	if (step->op == RAFT_CONF_REMOVE && step->id != RAFT_NONE)
-		leaving |= 1u << step->id;
-}
-
-static void
-propose_conf(unsigned node, const struct raft_conf_change *cc)
-{
-	enum raft_rc rc;
-
-	sim.current = proc_at(node, ROLE_RAFTD);
-	rc = raft_propose_conf_change(core_of(node), cc);
-	sim.current = NULL;
-	trace("node %u proposes a change ops=%u first=%d:%" PRIu64
-	      " transition=%d rc=%d",
-	    node, cc->count, (int)cc->ops[0].op, cc->ops[0].id,
-	    (int)cc->transition, (int)rc);
-	proc_wake(proc_at(node, ROLE_RAFTD));
-}
-
-/* The voters become another set altogether, in one joint step. */
-static void
-draw_swap(unsigned leader, struct raft_conf_change *cc)
-{
-	uint32_t voters = sim.opt.hunt ? 250 : 600; /* per mille */
-
-	cc->transition = RAFT_CONF_EXPLICIT;
-	for (unsigned i = 1; i <= sim.opt.nodes; i++) {
-		struct raft_conf_step *step = &cc->ops[cc->count];
-
-		if ((leaving >> i & 1) != 0)
-			continue;
-		cc->count++;
-		step->id = i;
-		step->op = i == leader || rng_chance(rng(), voters)
-			       ? RAFT_CONF_ADD_VOTER
-			       : RAFT_CONF_ADD_LEARNER;
-	}
-}
-
-/* One operation brings an address; the others are about members. */
-static void
-draw_steps(
-    const struct wal_conf *conf, unsigned leader, struct raft_conf_change *cc)
-{
-	cc->count = 1;
-	draw_step(conf, &cc->ops[0]);
-	while (cc->count < 3 && rng_chance(rng(), 350)) {
-		struct raft_conf_step *step = &cc->ops[cc->count++];
-
-		draw_step(conf, step);
-		if (cluster_member(conf, step->id) == NULL)
-			step->id = RAFT_NONE;
-	}
-	for (uint32_t i = 0; cc->count > 1 && i < cc->count; i++) {
-		struct raft_conf_step *step = &cc->ops[i];
-
-		if (step->op == RAFT_CONF_ADD_VOTER)
-			continue;
-		cc->transition = RAFT_CONF_EXPLICIT;
-		if (step->id == leader)
-			step->id = RAFT_NONE;
-	}
-	cc->v1 = cc->count == 1 && rng_chance(rng(), 500);
-	if (cc->v1)
-		cc->transition = RAFT_CONF_AUTO;
-}
-
-/* End a joint state, or first make somebody leader who may. */
-static void
-leave_joint(unsigned leader)
-{
-	const struct wal_conf *conf = &proc_at(leader, ROLE_RAFTD)->rd->conf;
-	struct raft_conf_change cc = {.transition = RAFT_CONF_AUTO};
-	const struct raft_ids *voters = &conf->state.voters;
-
-	for (uint32_t i = 0; i < voters->count; i++)
-		if (voters->id[i] == leader) {
-			propose_conf(leader, &cc);
-			return;
-		}
-	transfer(leader, (unsigned)voters->id[rng_below(rng(), voters->count)]);
-}
-
-/* On the leader: elsewhere nobody knows what holds when it arrives there. */
-static void
-fault_conf(void)
-{
-	unsigned node = check_raft_leader();
-	const struct wal_conf *conf;
-	struct raft_conf_change cc = {0};
-	struct context c = {.count = 1};
-	struct buf bytes = {0};
-
-	if (node == 0 || core_of(node) == NULL)
-		return;
-	conf = &proc_at(node, ROLE_RAFTD)->rd->conf;
-	cc.transition = (enum raft_conf_transition)rng_below(rng(), 3);
-	if (conf->state.voters_outgoing.count > 0 && rng_chance(rng(), 700)) {
-		leave_joint(node);
-		return;
-	}
-	if (may_shrink(conf) && rng_chance(rng(), 300)) {
-		draw_swap(node, &cc);
-		propose_conf(node, &cc);
-		return;
-	}
-	draw_steps(conf, node, &cc);
-	c.members[0].id = cc.ops[0].id;
-	(void)snprintf(c.members[0].address, sizeof(c.members[0].address),
-	    "10.0.0.%" PRIu64 ":3380", cc.ops[0].id);
-	if (cc.ops[0].op != RAFT_CONF_REMOVE && cc.ops[0].id != RAFT_NONE) {
-		context_encode(&c, &bytes);
-		cc.context = buf_bytes(&bytes);
-	}
-	propose_conf(node, &cc);
-	buf_free(&bytes);
-}
-
 /* ---- the time table ---- */
 
 static void
@@ -559,14 +398,14 @@ power_cut(void)
 	if (!sim.nodes[node].power)
 		return;
 	node_power_cut(node);
-	later(duration(), power_on_event, node);
+	later(nemesis_duration(), power_on_event, node);
 	/* Now and then all of them at once. */
 	if (!rng_chance(rng(), 150))
 		return;
-	for (unsigned i = 1; i <= sim.opt.nodes; i++)
+	for (unsigned i = 1; i <= sim.slots; i++)
 		if (sim.nodes[i].power) {
 			node_power_cut(i);
-			later(duration(), power_on_event, i);
+			later(nemesis_duration(), power_on_event, i);
 		}
 }
 
@@ -621,7 +460,13 @@ strike(enum fault f)
 		fault_campaign();
 		break;
 	case FAULT_CONF:
-		fault_conf();
+		change_strike();
+		break;
+	case FAULT_ORDER:
+		admin_strike();
+		break;
+	case FAULT_WIPE:
+		admin_wipe();
 		break;
 	case FAULTS:
 		break;
@@ -651,6 +496,11 @@ strike_event(void *arg, uint64_t n)
 	do
 		f = (enum fault)rng_below(rng(), FAULTS);
 	while ((profile_faults[sim.opt.profile] >> f & 1) == 0);
+	/* A run has the one or the other. */
+	if (sim.raw && (f == FAULT_ORDER || f == FAULT_WIPE))
+		f = FAULT_CONF;
+	else if (!sim.raw && f == FAULT_CONF)
+		f = FAULT_ORDER;
 	if ((sim.opt.without >> f & 1) == 0)
 		strike(f);
 	later(gap(), strike_event, 0);
@@ -660,7 +510,7 @@ void
 nemesis_start(void)
 {
 	sim.faults_on = true;
-	leaving = 0;
+	change_reset();
 	later(gap(), strike_event, 0);
 }
 
@@ -673,7 +523,7 @@ nemesis_stop(void)
 	sim.sync_ns = 0;
 	sim.think_ms *= 3; /* what piled up must be worked off, too */
 	net_paths_changed();
-	for (unsigned i = 1; i <= sim.opt.nodes; i++) {
+	for (unsigned i = 1; i <= sim.slots; i++) {
 		disk_heal_event(NULL, i);
 		node_power_on(i);
 		for (enum role r = 0; r < ROLES; r++) {
@@ -689,25 +539,81 @@ nemesis_stop(void)
 }
 
 /* By the configuration of the node that leads. */
+static const struct wal_conf *
+leaders_conf(void)
+{
+	unsigned leader = check_raft_leader();
+
+	return leader != 0 ? &proc_at(leader, ROLE_RAFTD)->rd->conf : NULL;
+}
+
 bool
 nemesis_is_member(unsigned node)
 {
-	unsigned leader = check_raft_leader();
+	const struct wal_conf *conf = leaders_conf();
 
-	if (leader == 0)
-		return true;
-	return cluster_member(&proc_at(leader, ROLE_RAFTD)->rd->conf, node) !=
-	       NULL;
+	return conf == NULL ||
+	       (sim.nodes[node].id != 0 &&
+		   cluster_member(conf, sim.nodes[node].id) != NULL);
 }
 
-/* Changes may have been left half done: end the joint state. */
+/* Those who were never let in wait for ever.  The others were told by one of
+ * the members that they know, or by a majority of the voters: as long as those
+ * are still there. */
+bool
+nemesis_may_stay(unsigned node)
+{
+	const struct proc *p = proc_at(node, ROLE_RAFTD);
+	const struct raft_ids *voters;
+	uint32_t known = 0, there = 0;
+
+	if (p->gone || !p->alive || p->rd->raft == NULL)
+		return p->gone || (p->alive && p->rd->join != NULL);
+	voters = &p->rd->conf.state.voters;
+	for (uint32_t i = 0; i < voters->count; i++) {
+		unsigned other = node_of_id(voters->id[i]);
+		const struct wal_member *m =
+		    cluster_member(&p->rd->conf, voters->id[i]);
+
+		if (other == node)
+			continue;
+		known++;
+		there += other != 0 && !sim.nodes[other].wiped &&
+			 nemesis_is_member(other) && m != NULL &&
+			 admin_listens_at(other, m->address);
+	}
+	return there * 2 <= known;
+}
+
+bool
+nemesis_is_settled(char *why, size_t bytes)
+{
+	const struct wal_conf *conf = leaders_conf();
+
+	(void)snprintf(why, bytes, "the configuration is joint");
+	if (conf == NULL || conf->state.voters_outgoing.count > 0)
+		return false;
+	for (uint32_t i = 0; i < conf->member_count; i++) {
+		unsigned node = node_of_id(conf->members[i].id);
+
+		if (conf->members[i].promote &&
+		    cluster_ids_have(
+			&conf->state.learners, conf->members[i].id) &&
+		    (node == 0 || !sim.nodes[node].wiped)) {
+			(void)snprintf(why, bytes,
+			    "node %" PRIu64 " waits to be promoted",
+			    conf->members[i].id);
+			return false;
+		}
+	}
+	return true;
+}
+
+/* What its owner does without being told: machines that were let in are
+ * started. */
 void
 nemesis_settle(void)
 {
-	unsigned leader = check_raft_leader();
-
-	if (leader != 0 && core_of(leader) != NULL &&
-	    proc_at(leader, ROLE_RAFTD)->rd->conf.state.voters_outgoing.count >
-		0)
-		leave_joint(leader);
+	change_settle();
+	admin_look();
 }

@@ -1,5 +1,6 @@
 /* Processes: coroutines with a clock of their own, that live and die. */
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,8 +116,12 @@ raftd_new(unsigned node)
 
 	assert(rd != NULL);
 	(void)snprintf(dirs[node], sizeof(dirs[node]), "/n%u", node);
-	rd->opt = (struct raftd_options){.id = node,
-	    .cluster = sim.cluster,
+	rd->opt = (struct raftd_options){.id = sim.nodes[node].id,
+	    .cluster = sim.nodes[node].cluster,
+	    .join = sim.nodes[node].join,
+	    .peer_listen = sim.nodes[node].listen[0] != '\0'
+			       ? sim.nodes[node].listen
+			       : NULL,
 	    .data_dir = dirs[node],
 	    .heartbeat_ms = sim.heartbeat_ms,
 	    .election_ms = sim.election_ms,
@@ -168,6 +173,7 @@ restart_later(struct proc *p)
 
 	if (p->exit_code == EX_CONFIG || p->exit_code == EX_USAGE) {
 		p->gone = true;
+		check_members_left(p);
 		return;
 	}
 	if (p->lived_ns < 50 * MS)
@@ -504,7 +510,7 @@ node_power_on(unsigned node)
 {
 	struct node *n = &sim.nodes[node];
 
-	if (n->power)
+	if (n->power || n->off)
 		return;
 	trace("node %u power on", node);
 	n->power = true;
@@ -514,35 +520,107 @@ node_power_on(unsigned node)
 }
 
 void
-proc_init_all(void)
+node_off(unsigned node)
+{
+	trace("node %u off for good", node);
+	node_power_cut(node);
+	sim.nodes[node].off = true;
+}
+
+void
+node_wipe(unsigned node)
+{
+	struct node *n = &sim.nodes[node];
+
+	node_power_cut(node);
+	trace("node %u lost its disk", node);
+	disk_free(n->disk);
+	n->disk = disk_new(node);
+	n->wiped = true;
+	check_raft_wiped(node);
+}
+
+void
+node_join(unsigned node, uint64_t id, const struct wal_conf *members)
+{
+	struct node *n = &sim.nodes[node];
+	char *end = n->cluster;
+
+	assert(n->off);
+	n->id = id;
+	n->join = true;
+	n->off = false;
+	for (uint32_t i = 0; i < members->member_count; i++)
+		end += sprintf(
+		    end, "%s%s", i > 0 ? "," : "", members->members[i].address);
+	assert(end < n->cluster + sizeof(n->cluster));
+	trace("node %u gets id=%" PRIu64 " and joins %s", node, id, n->cluster);
+	node_power_on(node);
+}
+
+unsigned
+node_of_id(uint64_t id)
+{
+	for (unsigned i = 1; i <= sim.slots; i++)
+		if (sim.nodes[i].id == id)
+			return i;
+	return 0;
+}
+
+unsigned
+node_new(void)
 {
 	static const char *const words[ROLES] = {"raftd", "kvd", "httpd"};
+	unsigned i = ++sim.slots;
+	struct node *n = &sim.nodes[i];
 
-	for (unsigned i = 1; i <= sim.opt.nodes; i++) {
-		struct node *n = &sim.nodes[i];
+	assert(i <= SIM_NODES_MAX);
+	n->off = true;
+	n->disk = disk_new(i);
+	for (enum role r = 0; r < ROLES; r++) {
+		struct proc *p = proc_of(i, r);
 
-		n->power = true;
-		n->disk = disk_new(i);
-		for (enum role r = 0; r < ROLES; r++) {
-			struct proc *p = proc_of(i, r);
-
-			p->role = r;
-			p->node = i;
-			(void)snprintf(
-			    p->name, sizeof(p->name), "%s%u", words[r], i);
-			p->stack = malloc(STACK_BYTES);
-			assert(p->stack != NULL);
-			p->clock_ppm = 1000000;
-			p->clock_local =
-			    rng_between(&sim.rng[RNG_WORLD], 1, 1000) * SEC;
+		p->role = r;
+		p->node = i;
+		(void)snprintf(p->name, sizeof(p->name), "%s%u", words[r], i);
+		p->stack = malloc(STACK_BYTES);
+		assert(p->stack != NULL);
+		p->clock_ppm = 1000000;
+		p->clock_local =
+		    rng_between(&sim.rng[RNG_WORLD], 1, 1000) * SEC;
+		p->clock_at = sim.now;
+	}
+	for (unsigned k = 1; k < i; k++)
+		if (sim.far_ns > 0) {
+			sim.distance[i][k] =
+			    rng_below(&sim.rng[RNG_WORLD], sim.far_ns);
+			sim.distance[k][i] =
+			    rng_below(&sim.rng[RNG_WORLD], sim.far_ns);
 		}
+	return i;
+}
+
+void
+proc_init_all(void)
+{
+	char cluster[sizeof(sim.nodes[0].cluster)], *end = cluster;
+
+	for (unsigned i = 1; i <= sim.opt.nodes; i++)
+		end += sprintf(end, "%s10.0.0.%u:3380", i > 1 ? "," : "", i);
+	for (unsigned i = 1; i <= sim.opt.nodes; i++) {
+		struct node *n = &sim.nodes[node_new()];
+
+		n->off = false;
+		n->power = true;
+		n->id = i;
+		memcpy(n->cluster, cluster, sizeof(cluster));
 	}
 }
 
 void
 proc_free_all(void)
 {
-	for (unsigned i = 1; i <= sim.opt.nodes; i++) {
+	for (unsigned i = 1; i <= sim.slots; i++) {
 		for (enum role r = 0; r < ROLES; r++) {
 			struct proc *p = proc_of(i, r);
 

@@ -521,6 +521,8 @@ dial_event(void *arg, uint64_t id)
 	if (a == NULL)
 		return;
 	node = url_node(a->url);
+	if (node > SIM_NODES_MAX)
+		return; /* nobody has this address */
 	tcp = url_is_tcp(a->url);
 	if (tcp && (sim.paths[a->proc->node][node].blocked ||
 		       sim.paths[node][a->proc->node].blocked ||

@@ -164,7 +164,10 @@ sim_writer_done(struct writer *wr)
 {
 	struct writer_job *job = writer_done(wr);
 
-	if (job != NULL)
-		check_raft_durable(sim.current->node, &job->append);
+	if (job == NULL)
+		return NULL;
+	check_raft_durable(sim.current->node, &job->append);
+	if (job->conf != NULL)
+		check_raft_conf_durable(sim.current->node, job->conf->index);
 	return job;
 }

@@ -28,7 +28,8 @@
 #include "proto/msg.h"
 #include "raftd/raftd.h"
 
-#define SIM_NODES_MAX 7u
+#define SIM_NODES_MAX 12u /* in a run, one after the other */
+#define SIM_START_MAX 7u  /* ... when it begins, and at a time */
 #define SIM_KEYS_MAX 8u
 #define US UINT64_C(1000) /* virtual nanoseconds */
 #define MS UINT64_C(1000000)
@@ -74,7 +75,9 @@ bool rng_chance(struct rng *r, uint64_t per_mille);
 	X(FULL, "full")           /* a full disk */                            \
 	X(TRANSFER, "transfer")   /* of leadership */                          \
 	X(CAMPAIGN, "campaign")   /* a node campaigns for no reason */         \
-	X(CONF, "conf")           /* changes of the membership */
+	X(CONF, "conf")           /* changes proposed to the core */           \
+	X(ORDER, "order")         /* orders about members */                   \
+	X(WIPE, "wipe")           /* a node loses its disk */
 
 enum fault {
 #define FAULT_ENUM(name, word) FAULT_##name,
@@ -161,7 +164,7 @@ struct proc {
 	struct raftd *rd;        /* ROLE_RAFTD, while alive */
 	uint8_t *image;          /* ROLE_KVD: its static data */
 	struct client *client;   /* ROLE_HTTPD, while alive */
-	bool gone; /* left with EX_CONFIG: removed from the cluster */
+	bool gone; /* left with EX_CONFIG: not to be started again */
 };
 
 /* ---- paths between nodes ---- */
@@ -175,10 +178,18 @@ struct path {
 
 struct disk; /* seam_disk.c */
 
+/* A machine.  It has an address for good, an id at most once. */
 struct node {
 	struct proc procs[ROLES];
 	struct disk *disk;
-	bool power; /* false: all of it is off */
+	bool power;        /* false: all of it is off */
+	bool off;          /* ... and stays so: not yet, or no more, in use */
+	bool join;         /* started with --join */
+	bool wiped;        /* its disk was lost, and all it has promised */
+	uint64_t id;       /* --id; 0: not known yet */
+	unsigned moves;    /* of its address */
+	char cluster[512]; /* --cluster */
+	char listen[32];   /* --peer-listen; "": not given */
 };
 
 /* ---- the whole ---- */
@@ -194,8 +205,13 @@ struct sim {
 	bool over; /* stop processing events */
 
 	struct node nodes[SIM_NODES_MAX + 1]; /* from 1 */
+	unsigned slots;                       /* of them there are so many */
 	struct path paths[SIM_NODES_MAX + 1][SIM_NODES_MAX + 1];
-	char cluster[256]; /* --cluster */
+	/* Of the runs in which the membership changes: by proposals to the
+	 * core, else by orders; of those, with orders that are forced, else
+	 * with disks that are lost; of those, with ids that the owner chooses.
+	 */
+	bool raw, forced, own_ids;
 	uint64_t heartbeat_ms, election_ms;
 	uint64_t timeout_ms; /* clients' */
 	uint64_t think_ms;
@@ -228,6 +244,7 @@ struct sim {
 	/* counters for the summary */
 	uint64_t turns, messages, operations, answered, faults[FAULTS];
 	uint64_t commits, leaders, undecided, installs;
+	uint64_t orders, joins, quorums_lost;
 };
 
 extern struct sim sim;
@@ -247,7 +264,10 @@ bool trace_wanted(void); /* is anybody interested in every message? */
 
 /* ---- proc.c ---- */
 
+/* The machines that there are when a run begins. */
 void proc_init_all(void);
+/* One more, which is off. */
+unsigned node_new(void);
 void proc_free_all(void);
 void proc_start(struct proc *p);
 /* Not its own doing: the kernel or we end it, now.  graceful: its connections
@@ -269,6 +289,14 @@ void thread_join(struct proc *p);
 uint64_t proc_clock(const struct proc *p);
 void node_power_cut(unsigned node);
 void node_power_on(unsigned node);
+/* Off for good. */
+void node_off(unsigned node);
+/* With this id and a --cluster of those members, for the first time. */
+void node_join(unsigned node, uint64_t id, const struct wal_conf *members);
+/* All its disk is lost; it is off then. */
+void node_wipe(unsigned node);
+/* Which machine has that id; 0: none. */
+unsigned node_of_id(uint64_t id);
 /* Restart whatever does not run (unless its node is off or it is gone). */
 void proc_restart(struct proc *p);
 
@@ -276,10 +304,29 @@ void proc_restart(struct proc *p);
 
 void nemesis_start(void);
 void nemesis_new_leader(unsigned node);
-void nemesis_stop(void); /* undo all faults, restart everything */
-bool nemesis_is_member(unsigned node);
+void nemesis_stop(void);               /* undo all faults, restart everything */
+bool nemesis_is_member(unsigned node); /* as its leader sees it */
+/* It is none, and has left, or cannot know it. */
+bool nemesis_may_stay(unsigned node);
+/* No joint configuration, nobody who waits for his promotion; or why not. */
+bool nemesis_is_settled(char *why, size_t bytes);
 /* Leave a joint configuration, if that is where we are. */
 void nemesis_settle(void);
+
+/* ---- admin.c: whoever gives orders about members ---- */
+
+void admin_reset(void);
+void admin_strike(void); /* give one */
+void admin_wipe(void);   /* a node loses its disk, if that can be borne */
+/* What httpd of a node was told. */
+void admin_answered(unsigned node, const struct msg_controlled *m);
+void admin_lost(unsigned node); /* ... and will not be told any more */
+/* Start those who became members and do not know it. */
+void admin_look(void);
+/* Is the machine to be found there? */
+bool admin_listens_at(unsigned node, const char *address);
+/* The disks of a majority are lost, and not by raftd's doing. */
+bool admin_lost_quorum(void);
 
 /* ---- client.c ---- */
 
@@ -329,6 +376,8 @@ void client_died(struct proc *p); /* its open operations are unknown */
 void clients_stop(void);          /* begin no new operations */
 size_t clients_open(void);        /* operations that wait */
 bool client_progress(unsigned node, uint64_t since); /* a write since then */
+/* An order through this httpd (NULL: just asking); false: it has no raftd. */
+bool client_order(unsigned node, const struct msg_control *m);
 struct bytes client_key(uint32_t key);
 void history_reset(void);
 /* The write at this place in the log, or NULL: no client of ours sent it. */
@@ -389,6 +438,34 @@ uint64_t check_raft_committed(void); /* by anybody */
 unsigned check_raft_leader(void);    /* node that leads the newest term, or 0 */
 /* A committed entry, for the model. */
 uint64_t check_raft_entry(uint64_t index, uint8_t *type, struct bytes *data);
+/* The disk of a node was lost. */
+void check_raft_wiped(unsigned node);
+/* The last configuration that is on a node's disk. */
+void check_raft_conf_durable(unsigned node, uint64_t index);
+uint64_t check_raft_conf_of(unsigned node);
+bool check_raft_led(unsigned node); /* ever */
+
+/* ---- check_members.c: the configurations, once more from the log ---- */
+
+struct members { /* bit per id */
+	uint64_t voters, outgoing, learners, next;
+};
+
+void check_members_reset(void);
+void check_members_advance(void); /* what is newly committed */
+/* The members after that index, as far as it is committed. */
+const struct members *check_members_at(uint64_t index);
+bool check_members_has(uint64_t id); /* a member now? */
+/* Are those a quorum? */
+bool check_members_quorum(const struct members *m, uint64_t have);
+/* ... of one of the configurations between these indexes? */
+bool check_members_quorum_between(uint64_t from, uint64_t to, uint64_t have);
+void check_members_turn(struct proc *p); /* after each turn of a raftd */
+void check_members_left(struct proc *p); /* with EX_CONFIG */
+/* An order was answered: what the log says about it.  again: it was given
+ * before. */
+void check_members_order(const struct msg_control *order,
+    const struct msg_controlled *answer, bool again);
 
 /* ---- check_model.c ---- */
 

@@ -245,10 +245,6 @@ draw_hostility(void)
 		sim.limits.bytes_per_msg = 1;
 		sim.limits.inflight_msgs = 8;
 	}
-	for (unsigned i = 1; i <= sim.opt.nodes; i++)
-		for (unsigned j = 1; j <= sim.opt.nodes; j++)
-			if (i != j && sim.far_ns > 0)
-				sim.distance[i][j] = rng_below(r, sim.far_ns);
 	if (rng_chance(r, 400)) {
 		sim.hunt = (uint32_t)rng_between(r, 300, 900);
 		/* More elections for as many events. */
@@ -266,7 +262,6 @@ draw_settings(void)
 {
 	static const uint64_t beats[] = {10, 50, 100};
 	struct rng *r = &sim.rng[RNG_WORLD];
-	char *end = sim.cluster;
 
 	sim.heartbeat_ms = beats[rng_below(r, 3)];
 	sim.election_ms = sim.heartbeat_ms * rng_between(r, 5, 10);
@@ -280,8 +275,9 @@ draw_settings(void)
 	sim.keys = (uint32_t)rng_between(r, 2, SIM_KEYS_MAX);
 	draw_limits();
 	draw_hostility();
-	for (unsigned i = 1; i <= sim.opt.nodes; i++)
-		end += sprintf(end, "%s10.0.0.%u:3380", i > 1 ? "," : "", i);
+	sim.raw = rng_chance(r, 350);
+	sim.forced = rng_chance(r, 500);
+	sim.own_ids = rng_chance(r, 400);
 	/* In half of the runs nodes take snapshots and cut their logs. */
 	sim.snapshot_count = 0;
 	if (rng_below(r, 2) == 0) {
@@ -303,6 +299,8 @@ world_open(const struct sim_options *opt)
 	tail_count = 0;
 	history_reset();
 	check_raft_reset();
+	check_members_reset();
+	admin_reset();
 	model_reset();
 	engines_reset();
 	draw_settings();
@@ -332,21 +330,25 @@ start_event(void *arg, uint64_t n)
 static void
 start_all(void)
 {
-	for (unsigned i = 1; i <= sim.opt.nodes; i++)
+	for (unsigned i = 1; i <= sim.slots; i++)
 		for (enum role r = 0; r < ROLES; r++)
 			world_at(
 			    sim.now + rng_below(&sim.rng[RNG_WORLD], 50 * MS),
 			    start_event, &sim.nodes[i].procs[r], 0);
 }
 
-/* Has node caught up, does its client get on? */
+/* Has node caught up, does its client get on?  Those who are no members must
+ * know it, and have left; those without a disk have nothing to say. */
 static bool
 node_is_well(unsigned node, uint64_t since, uint64_t commit)
 {
-	const struct proc *p = &sim.nodes[node].procs[ROLE_RAFTD];
+	const struct node *n = &sim.nodes[node];
+	const struct proc *p = &n->procs[ROLE_RAFTD];
 
-	if (!nemesis_is_member(node))
+	if (n->off || n->wiped)
 		return true;
+	if (!nemesis_is_member(node))
+		return nemesis_may_stay(node);
 	return p->alive && p->rd->raft != NULL &&
 	       raft_commit(p->rd->raft) >= commit &&
 	       client_progress(node, since);
@@ -355,9 +357,11 @@ node_is_well(unsigned node, uint64_t since, uint64_t commit)
 static bool
 all_are_well(uint64_t since, uint64_t commit)
 {
-	if (check_raft_leader() == 0)
+	char why[100];
+
+	if (check_raft_leader() == 0 || !nemesis_is_settled(why, sizeof(why)))
 		return false;
-	for (unsigned i = 1; i <= sim.opt.nodes; i++)
+	for (unsigned i = 1; i <= sim.slots; i++)
 		if (!node_is_well(i, since, commit))
 			return false;
 	return true;
@@ -370,6 +374,7 @@ settle(void)
 	uint64_t since = sim.now, commit = check_raft_committed();
 	uint64_t limit = (SETTLE_ELECTIONS * sim.election_ms + SETTLE_MS) * MS;
 	uint64_t next_look = 0;
+	char why[100];
 
 	while (!sim.over && sim.now < since + limit) {
 		step();
@@ -382,13 +387,23 @@ settle(void)
 	}
 	if (sim.over)
 		return;
+	if (admin_lost_quorum()) {
+		trace("the disks of too many voters are lost");
+		sim.over = true;
+		sim.quorums_lost++;
+		return;
+	}
 	if (check_raft_leader() == 0) {
 		violate("liveness: no leader %" PRIu64
 			" ms after the faults ended",
 		    limit / MS);
 		return;
 	}
-	for (unsigned i = 1; i <= sim.opt.nodes; i++)
+	if (!nemesis_is_settled(why, sizeof(why)))
+		violate("liveness: the leader has not done what it has to do "
+			"%" PRIu64 " ms after the faults ended: %s",
+		    limit / MS, why);
+	for (unsigned i = 1; i <= sim.slots; i++)
 		if (!node_is_well(i, since, commit))
 			violate("liveness: node %u is not well %" PRIu64
 				" ms after the faults ended",
@@ -400,7 +415,8 @@ applied_all(unsigned node)
 {
 	const struct proc *p = &sim.nodes[node].procs[ROLE_RAFTD];
 
-	return !nemesis_is_member(node) ||
+	return sim.nodes[node].off || sim.nodes[node].wiped ||
+	       !nemesis_is_member(node) ||
 	       (p->alive &&
 		   feed_applied(p->rd->feed) == check_raft_committed());
 }
@@ -419,7 +435,7 @@ drain(void)
 		while (!sim.over && sim.now < look)
 			step();
 		done = clients_open() == 0;
-		for (unsigned i = 1; i <= sim.opt.nodes; i++)
+		for (unsigned i = 1; i <= sim.slots; i++)
 			done = done && applied_all(i);
 	}
 	if (!sim.over && !done)
@@ -429,8 +445,9 @@ drain(void)
 static void
 last_checks(void)
 {
-	for (unsigned i = 1; i <= sim.opt.nodes && !sim.violated; i++)
-		if (nemesis_is_member(i) && sim.nodes[i].procs[ROLE_KVD].alive)
+	for (unsigned i = 1; i <= sim.slots && !sim.violated; i++)
+		if (!sim.nodes[i].wiped && nemesis_is_member(i) &&
+		    sim.nodes[i].procs[ROLE_KVD].alive)
 			engine_check_keys(i);
 	if (!sim.violated)
 		model_check_answers();
