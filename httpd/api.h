@@ -22,7 +22,7 @@
  *
  * What we refuse is answered with a problem (problem.h).  What libmicrohttpd
  * refuses before we see it gets a short HTML page of its own instead, and the
- * connection is closed: a header over 32 KiB (431, or 414 if it is the target;
+ * connection is closed: a header over 16 KiB (431, or 414 if it is the target;
  * many fields count for more than their bytes), a Content-Length that is no
  * number or a malformed chunk (400; 413 if they are too large for it), no Host
  * (400), or what is no HTTP.

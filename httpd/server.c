@@ -25,7 +25,7 @@
 #include "httpd/request.h"
 
 /* Of one request's header and target; libmicrohttpd zeroes it per request. */
-#define MEMORY_BYTES (32u << 10)
+#define MEMORY_BYTES (16u << 10)
 #define IDLE_S 75u
 #define BACKLOG 1024
 

@@ -39,6 +39,7 @@ struct link_stream {
 	nng_stream *nng;
 	nng_aio *rx_aio;
 	nng_aio *tx_aio;
+	nng_aio *now_aio;     /* no callback: see send_now() */
 	uint8_t *chunk;       /* of the read under way */
 	atomic_size_t unsent; /* in flight and queued */
 
@@ -243,6 +244,49 @@ on_sent(void *arg)
 		send_start(s);
 }
 
+/* A send that the kernel takes at once needs no thread of nng's to say so: an
+ * aio without a callback completes within nng_stream_send().  What it did not
+ * take is cancelled (then nothing was sent) and left to send_start(). */
+static void
+send_now(struct link_stream *s)
+{
+	bool more = true;
+
+	while (more) {
+		nng_iov iov = {
+		    .iov_buf = s->flight.data + s->flight_sent,
+		    .iov_len = s->flight.len - s->flight_sent,
+		};
+		int rv;
+		size_t n;
+
+		link_nng_must(nng_aio_set_iov(s->now_aio, 1, &iov));
+		nng_stream_send(s->nng, s->now_aio);
+		nng_aio_cancel(s->now_aio);
+		nng_aio_wait(s->now_aio);
+		rv = nng_aio_result(s->now_aio);
+		n = nng_aio_count(s->now_aio);
+		if (rv == NNG_ECANCELED) {
+			send_start(s);
+			return;
+		}
+		pthread_mutex_lock(&s->lock);
+		more = false;
+		if (rv == 0) {
+			atomic_fetch_sub(&s->unsent, n);
+			more = send_advance(s, n);
+		} else if (s->failed == 0) {
+			s->failed = rv;
+		}
+		s->tx_busy = more;
+		if (!more)
+			pthread_cond_signal(&s->idle);
+		pthread_mutex_unlock(&s->lock);
+		if (rv != 0)
+			link_wake_raise(s->wake);
+	}
+}
+
 void
 link_stream_send(struct link_stream *s, struct buf *fill)
 {
@@ -267,7 +311,7 @@ link_stream_send(struct link_stream *s, struct buf *fill)
 	}
 	pthread_mutex_unlock(&s->lock);
 	if (start)
-		send_start(s);
+		send_now(s);
 }
 
 size_t
@@ -312,6 +356,7 @@ link_stream_new(nng_stream *nng, bool tcp, struct link_wake *wake)
 	pthread_condattr_destroy(&attr);
 	link_nng_must(nng_aio_alloc(&s->rx_aio, on_recv, s));
 	link_nng_must(nng_aio_alloc(&s->tx_aio, on_sent, s));
+	link_nng_must(nng_aio_alloc(&s->now_aio, NULL, NULL));
 	/* Off by default for streams; without it a round trip may take 40 ms
 	 * (Nagle and delayed acknowledgement).  It fails only on a connection
 	 * that is already dead, which reading will tell. */
@@ -351,9 +396,11 @@ link_stream_free(struct link_stream *s)
 	nng_stream_close(s->nng);
 	nng_aio_stop(s->rx_aio);
 	nng_aio_stop(s->tx_aio);
+	nng_aio_stop(s->now_aio);
 	nng_stream_free(s->nng);
 	nng_aio_free(s->rx_aio);
 	nng_aio_free(s->tx_aio);
+	nng_aio_free(s->now_aio);
 	pthread_cond_destroy(&s->idle);
 	pthread_mutex_destroy(&s->lock);
 	buf_free(&s->rx);

@@ -35,6 +35,8 @@ struct writer {
 	struct jobs staged;
 	struct jobs taken; /* from done, not handed out yet */
 	size_t waiting;
+	bool urgent; /* one of staged may not wait for the next */
+	uint64_t staged_term, staged_vote; /* of the last hard state */
 
 	pthread_mutex_t lock;
 	pthread_cond_t work; /* queue has become non-empty, or stop */
@@ -262,11 +264,31 @@ writer_open(struct loop *loop, struct wal *w)
 	return wr;
 }
 
+/* News of the commit index and nothing else can wait for what comes next: if it
+ * is lost, it is learnt again. */
+static bool
+may_wait(struct writer *wr, const struct writer_job *job)
+{
+	const struct raft_msg *m = &job->append;
+	bool promises = false;
+
+	if (m->term != 0) {
+		promises =
+		    m->term != wr->staged_term || m->vote != wr->staged_vote;
+		wr->staged_term = m->term;
+		wr->staged_vote = m->vote;
+	}
+	return !promises && m->entry_count == 0 && m->response_count == 0 &&
+	       job->conf == NULL && job->mark.index == 0;
+}
+
 void
 writer_submit(struct writer *wr, struct writer_job **job)
 {
 	/* A snapshot from another node is a mark in the log. */
 	assert(((*job)->append.snapshot != NULL) == (*job)->mark.replaces);
+	if (!may_wait(wr, *job))
+		wr->urgent = true;
 	jobs_push(&wr->staged, *job);
 	*job = NULL;
 	wr->waiting++;
@@ -275,12 +297,13 @@ writer_submit(struct writer *wr, struct writer_job **job)
 void
 writer_flush(struct writer *wr)
 {
-	if (wr->staged.head == NULL)
+	if (!wr->urgent)
 		return;
+	wr->urgent = false;
 	(void)pthread_mutex_lock(&wr->lock);
 	jobs_move(&wr->queue, &wr->staged);
-	(void)pthread_cond_signal(&wr->work);
 	(void)pthread_mutex_unlock(&wr->lock);
+	(void)pthread_cond_signal(&wr->work);
 }
 
 struct writer_job *
@@ -330,6 +353,7 @@ writer_close(struct writer *wr)
 
 	if (wr == NULL)
 		return;
+	wr->urgent = true;
 	writer_flush(wr);
 	(void)pthread_mutex_lock(&wr->lock);
 	wr->stop = true;

@@ -24,7 +24,8 @@ struct writer_job {
  * fails ends the process with EX_IOERR. */
 struct writer *writer_open(struct loop *loop, struct wal *w);
 /* Takes *job and sets it to NULL.  Collects; nothing starts before
- * writer_flush(), so that one turn's jobs are one write. */
+ * writer_flush(), so that one turn's jobs are one write.  A job that only tells
+ * the commit index waits for the next one that tells more. */
 void writer_submit(struct writer *wr, struct writer_job **job);
 void writer_flush(struct writer *wr);
 /* The next job that is done, in order of submission, or NULL; the caller frees
