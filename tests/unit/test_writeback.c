@@ -264,6 +264,8 @@ feed_on(struct fixture *f, const struct test_entry *e, size_t n, unsigned seed)
 		f->kvd.write_back_bytes =
 		    1 + ((uint64_t)rand_r(&seed) & 0x3fff);
 		writeback_run(&f->kvd, mono_now());
+		if (rand_r(&seed) % 32 == 0)
+			wait_settled(f); /* however slow its thread is */
 		sent_clear();
 	}
 }
