@@ -151,24 +151,41 @@ jobs_of_one_flush_are_one_write_and_one_sync(void **state)
 }
 
 static void
-a_commit_index_alone_is_not_synced(void **state)
+a_commit_index_alone_waits_for_the_next_job(void **state)
 {
 	struct fixture *f = *state;
-	uint64_t syncs;
+	uint64_t syncs, writes;
 
 	submit(f, 3, 1);
 	writer_flush(f->writer);
 	wait_for(f, 1);
 	syncs = memdisk_ops(f->md, MEMDISK_SYNC);
+	writes = memdisk_ops(f->md, MEMDISK_WRITE);
 	submit(f, 0, 2);
 	writer_flush(f->writer);
-	wait_for(f, 1);
-	assert_int_equal(memdisk_ops(f->md, MEMDISK_SYNC), syncs);
+	assert_int_equal(writer_waiting(f->writer), 1);
 	f->term = 2; /* that is a promise */
 	submit(f, 0, 2);
 	writer_flush(f->writer);
-	wait_for(f, 1);
+	wait_for(f, 2);
+	assert_int_equal(memdisk_ops(f->md, MEMDISK_WRITE), writes + 1);
 	assert_int_equal(memdisk_ops(f->md, MEMDISK_SYNC), syncs + 1);
+}
+
+/* Who waits for it is told, without a sync: nothing is promised. */
+static void
+responses_alone_do_not_wait_and_are_not_synced(void **state)
+{
+	struct fixture *f = *state;
+	struct writer_job *job = job_of(f, 0, 0);
+	uint64_t syncs = memdisk_ops(f->md, MEMDISK_SYNC);
+
+	job->append.responses = mem_zalloc(1, sizeof(struct raft_msg));
+	job->append.response_count = 1;
+	writer_submit(f->writer, &job);
+	writer_flush(f->writer);
+	wait_for(f, 1);
+	assert_int_equal(memdisk_ops(f->md, MEMDISK_SYNC), syncs);
 }
 
 static void
@@ -210,13 +227,18 @@ closing_waits_for_what_was_submitted(void **state)
 	struct wal_recovered rec;
 
 	submit(f, 5, 0);
+	submit(f, 5, 1);
+	writer_flush(f->writer);
+	wait_for(f, 2);
 	submit(f, 5, 0);
+	submit(f, 0, 7);
 	writer_close(f->writer);
 	f->writer = NULL;
 	wal_close(f->wal);
 	f->wal = NULL;
 	assert_int_equal(wal_open(&f->wal, &f->disk, &rec, NULL, NULL), ERR_OK);
-	assert_int_equal(rec.last, 10);
+	assert_int_equal(rec.last, 15);
+	assert_int_equal(rec.hard_state.commit, 7);
 }
 
 static void
@@ -294,7 +316,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TEST(jobs_of_one_flush_are_one_write_and_one_sync),
-	    TEST(a_commit_index_alone_is_not_synced),
+	    TEST(a_commit_index_alone_waits_for_the_next_job),
+	    TEST(responses_alone_do_not_wait_and_are_not_synced),
 	    TEST(what_is_done_survives_a_power_cut),
 	    TEST(closing_waits_for_what_was_submitted),
 	    TEST(a_failed_write_ends_the_process),
