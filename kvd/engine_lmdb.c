@@ -23,6 +23,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/mono.h"
+#include "proto/limits.h"
 
 #define MAP_BYTES_MAX ((size_t)1 << 40)
 #define MAP_BYTES_MIN ((size_t)64 << 20)
@@ -182,6 +183,16 @@ lmdb_open(struct engine **ep, const char *dir)
 	return ERR_OK;
 }
 
+/* What is read from the file is not larger than what was written to it: else
+ * the page is damaged.  (Where LMDB follows such a size beyond the file the
+ * process gets SIGBUS: marker_condemn_on_fault().) */
+static bool
+is_whole(MDB_val name, MDB_val record)
+{
+	return name.mv_size >= 1 && name.mv_size <= ENGINE_NAME_BYTES_MAX &&
+	       record.mv_size <= ENGINE_RECORD_BYTES_MAX;
+}
+
 /* The last name of the store, copied; len 0: there is none. */
 static int
 find_last(MDB_cursor *cursor, uint8_t *last, size_t *len)
@@ -191,7 +202,8 @@ find_last(MDB_cursor *cursor, uint8_t *last, size_t *len)
 
 	*len = 0;
 	if (rc == 0) {
-		assert(key.mv_size <= ENGINE_NAME_BYTES_MAX);
+		if (!is_whole(key, val))
+			return MDB_CORRUPTED;
 		memcpy(last, key.mv_data, key.mv_size);
 		*len = key.mv_size;
 	}
@@ -385,6 +397,8 @@ lmdb_scan_next(struct engine_iter *i, struct bytes *name, struct bytes *record)
 		return ERR_NOT_FOUND;
 	if (rc != 0)
 		return fail("cursor_get", rc);
+	if (!is_whole(key, val))
+		return fail("cursor_get", MDB_CORRUPTED);
 	if (key.mv_size < prefix.len ||
 	    !bytes_equal(bytes_of(key.mv_data, prefix.len), prefix))
 		return ERR_NOT_FOUND;

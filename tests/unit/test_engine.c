@@ -481,6 +481,54 @@ a_store_that_was_closed_opens_with_all_that_was_written(void **state)
 	expect_scan(f, scan(f, "", ""), f->ops->durable ? "a=1 c=3 " : "");
 }
 
+/* The length that a page of LMDB's file gives this name, everywhere in it. */
+static void
+forge_length(const char *dir, const char *name, uint16_t length)
+{
+	const size_t n = strlen(name);
+	struct buf file = {0};
+	unsigned found = 0;
+
+	assert_int_equal(file_read(dir, "data.mdb", 1u << 20, &file), 0);
+	for (size_t i = sizeof length; i + n <= file.len; i++) {
+		if (memcmp(file.data + i, name, n) != 0)
+			continue;
+		memcpy(file.data + i - sizeof length, &length, sizeof length);
+		found++;
+	}
+	assert_true(found > 0);
+	assert_int_equal(file_replace(dir, "data.mdb", buf_bytes(&file)), 0);
+	buf_free(&file);
+}
+
+/* Neither may end up as an assertion of those who trust a name's length. */
+static void
+a_page_with_a_name_of_no_possible_length_is_damage(void **state)
+{
+	struct fixture *f = *state;
+	const uint16_t lengths[] = {0, ENGINE_NAME_BYTES_MAX + 1};
+	const struct engine_write w = {
+	    .name = bytes_of_str("z"), .record = bytes_of_str("1")};
+	char record[1000];
+
+	memset(record, 'r', sizeof record);
+	record[sizeof record - 1] = '\0';
+	put(f, "a name to be found", record);
+	for (size_t i = 0; i < 2; i++) {
+		struct bytes name, value;
+		struct engine_iter *iter;
+
+		f->ops->close(f->engine);
+		forge_length(f->dir, "a name to be found", lengths[i]);
+		assert_int_equal(f->ops->open(&f->engine, f->dir), ERR_OK);
+		iter = scan(f, "", "");
+		assert_int_equal(
+		    f->ops->scan_next(iter, &name, &value), ERR_CORRUPT);
+		f->ops->scan_close(iter);
+		assert_int_equal(f->ops->write(f->engine, &w, 1), ERR_CORRUPT);
+	}
+}
+
 /* Batches of one counter under many names, until killed; tells how far it
  * came through the pipe. */
 static void
@@ -621,6 +669,7 @@ main(void)
 	    EACH(all_can_be_removed_and_put_again),
 	    EACH(records_beyond_a_mebibyte_and_names_of_511_bytes_are_accepted),
 	    EACH(a_store_that_was_closed_opens_with_all_that_was_written),
+	    ON(a_page_with_a_name_of_no_possible_length_is_damage, "lmdb"),
 	    cmocka_unit_test(engines_are_found_by_name),
 	};
 

@@ -28,8 +28,8 @@ UNIT_link_stranger := $(UNIT_link)
 UNIT_LIBS_link_stranger := $(UNIT_LIBS_link)
 
 UNIT_engine := kvd/engine.c kvd/engine_memory.c kvd/engine_lmdb.c \
-	kvd/engine_leveldb.c base/blob.c base/buf.c base/log.c base/mem.c \
-	base/mono.c
+	kvd/engine_leveldb.c base/blob.c base/buf.c base/file.c base/log.c \
+	base/mem.c base/mono.c
 UNIT_LIBS_engine := -llmdb -lleveldb
 
 UNIT_base_buf := base/buf.c base/blob.c base/mem.c base/log.c
