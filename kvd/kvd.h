@@ -80,8 +80,11 @@ struct kvd {
 };
 
 /* Storage failed (logged): this process ends.  ERR_CORRUPT: the next one sets
- * the store aside. */
+ * the store aside.  So it is, too, when a sync has failed: the kernel takes the
+ * pages for clean then, drops them some time, and what is read is what the disk
+ * has; and the next sync would succeed. */
 void kvd_fail(struct kvd *k, enum err why);
+#define KVD_SYNC_FAILED ERR_CORRUPT
 
 /* --- apply.c --- */
 /* Stage the entries of a COMMIT.  ERR_MALFORMED: not the entries after the

@@ -98,7 +98,9 @@ become(struct kvd *k)
 	kvd_answer(k);
 	if (k->exit_code != 0)
 		return ERR_IO;
-	writeback_close(k); /* what is left in the tables goes with the store */
+	/* What is left in the tables goes with the store, as does what could
+	 * not be synced. */
+	(void)writeback_close(k);
 	sessions_close(k->sessions);
 	k->sessions = NULL;
 	k->durable = 0;

@@ -454,8 +454,9 @@ kvd_fini(struct process *p, int rc)
 	load_abandon(&p->kvd.load);
 	if (!failed)
 		writeback_finish(&p->kvd);
+	if (!writeback_close(&p->kvd))
+		kvd_fail(&p->kvd, KVD_SYNC_FAILED);
 	failed = failed || p->kvd.exit_code == EX_IOERR;
-	writeback_close(&p->kvd);
 	sessions_close(p->kvd.sessions);
 	check_close(p->kvd.check);
 	if (p->kvd.damaged && p->engine->durable)
@@ -485,7 +486,7 @@ kvd_progress(struct process *p)
 	syncer_wrote(p->kvd.syncer, p->kvd.store.flushed.applied);
 	p->kvd.durable = now.durable = syncer_durable(p->kvd.syncer, &failed);
 	if (failed)
-		kvd_fail(&p->kvd, ERR_IO);
+		kvd_fail(&p->kvd, KVD_SYNC_FAILED);
 	adopt_run(&p->adopt, &p->kvd.store, now.durable);
 	damage_run(&p->damage, &p->kvd.store, now.durable);
 	if (now.applied == p->sent.applied && now.durable == p->sent.durable) {

@@ -12,7 +12,7 @@
  * synced.
  *
  * A marker that says so: the store was found to be damaged while it was used,
- * and must not be opened again. */
+ * or a sync of it failed, and must not be opened again. */
 #ifndef KVD_MARKER_H
 #define KVD_MARKER_H
 

@@ -172,6 +172,9 @@ store_close(struct store *s, bool failed)
 	if (!failed)
 		rc = s->ops->sync(s->engine);
 	s->ops->close(s->engine);
+	/* Pages that could not be written may be gone: see kvd_fail(). */
+	if (rc != ERR_OK && s->ops->durable)
+		marker_condemn(s->dir);
 	if (!failed && rc == ERR_OK && s->ops->durable)
 		rc = marker_remove(s->dir);
 	overlay_free(&s->active);

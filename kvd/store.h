@@ -72,7 +72,8 @@ void store_settle(struct store *s);
 /* All of that: nothing is frozen, and what is staged is written. */
 enum err store_write(struct store *s);
 /* Sync and close; what is staged and not written is lost.  A store that failed
- * is not synced and is not marked as closed. */
+ * is not synced and is not marked as closed; one that cannot be synced is
+ * condemned (marker.h). */
 enum err store_close(struct store *s, bool failed);
 
 #endif

@@ -173,11 +173,13 @@ syncer_figures(struct syncer *s, struct histogram *syncs)
 	return true;
 }
 
-void
+bool
 syncer_close(struct syncer *s)
 {
+	bool failed;
+
 	if (s == NULL)
-		return;
+		return true;
 	if (s->ops->durable) {
 		must(pthread_mutex_lock(&s->lock));
 		s->stop = true;
@@ -189,5 +191,7 @@ syncer_close(struct syncer *s)
 		must(pthread_cond_destroy(&s->more));
 		must(pthread_mutex_destroy(&s->lock));
 	}
+	failed = s->failed;
 	mem_free(s);
+	return !failed;
 }

@@ -25,7 +25,8 @@ void syncer_wrote(struct syncer *s, uint64_t applied);
 uint64_t syncer_durable(struct syncer *s, bool *failed);
 /* How long syncs took (HISTOGRAM_DISK); false: there are none. */
 bool syncer_figures(struct syncer *s, struct histogram *syncs);
-/* Waits for a sync that is running.  NULL is allowed. */
-void syncer_close(struct syncer *s);
+/* Waits for a sync that is running.  False: one has failed.  NULL is allowed.
+ */
+bool syncer_close(struct syncer *s);
 
 #endif

@@ -21,13 +21,16 @@ writeback_open(struct kvd *k)
 		k->flusher = flusher_open(k->loop, &k->store);
 }
 
-void
+bool
 writeback_close(struct kvd *k)
 {
+	bool synced;
+
 	flusher_close(k->flusher);
-	syncer_close(k->syncer);
+	synced = syncer_close(k->syncer);
 	k->flusher = NULL;
 	k->syncer = NULL;
+	return synced;
 }
 
 static void

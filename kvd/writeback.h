@@ -37,8 +37,9 @@ struct kvd;
 
 /* The store's helper threads: flusher and syncer.  None without a loop. */
 void writeback_open(struct kvd *k);
-/* Waits for both; what is frozen or staged may be left. */
-void writeback_close(struct kvd *k);
+/* Waits for both; what is frozen or staged may be left.  False: a sync has
+ * failed, which kvd_fail() was not told of yet. */
+bool writeback_close(struct kvd *k);
 
 /* Settle what the flusher has written; without one, write what is staged. */
 void writeback_collect(struct kvd *k);

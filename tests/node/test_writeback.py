@@ -109,6 +109,33 @@ def test_a_failed_write_of_the_engine_ends_kvd_and_loses_nothing(
     check_unique_puts(cluster, load.ops)
 
 
+@pytest.mark.parametrize("engine", KEPT)
+def test_a_failed_sync_of_the_engine_makes_the_store_anew(make_cluster,
+                                                          engine):
+    """Even if the next sync succeeds: what the first one should have written
+    may be lost."""
+    cluster = make_cluster([engine], start=False)
+    cluster.expected = (r"process died process=kvd .*exit=74|lmdb failed|"
+                        "cannot sync leveldb|the store is damaged")
+    disks = Disks(cluster)
+    node = cluster.start().node(1)
+    with Load(cluster, unique_puts(), clients=4, rate=100) as load:
+        load.wait_for(50)
+        since = node.mark()
+        pid = node.pids()["kvd"]
+        disks.rules(node,
+                    f"fsync:nth=1,errno=EIO,path=kv/{engine}/*,prog=kvd")
+        node.wait_logged(rf"process died process=kvd pid={pid} exit=74",
+                         since)
+        disks.rules(node, "")
+        node.wait_logged("error kvd.*it is set aside and made anew", since)
+        begun = node.wait_logged(STARTED, since)
+        load.wait_for(50)
+    assert int(begun.group(1)) == 0
+    assert {op.outcome for op in load.ops} == {OK}
+    check_unique_puts(cluster, load.ops)
+
+
 def test_a_slow_disk_below_the_engine_takes_no_memory(make_cluster):
     """Writes of the engine are slower than what comes in: kvd's tables fill
     up, raftd's window closes, and requests wait for the disk."""

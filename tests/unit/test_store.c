@@ -199,6 +199,29 @@ a_condemned_store_is_damaged_whatever_the_engine_says(void **state)
 	assert_int_equal(store_open(&s, f->ops, f->dir), ERR_CORRUPT);
 }
 
+static enum err
+sync_fails(struct engine *e)
+{
+	(void)e;
+	return ERR_IO;
+}
+
+/* What the page cache has is not what the next one would read. */
+static void
+a_store_that_cannot_be_synced_is_not_opened_again(void **state)
+{
+	struct fixture *f = *state;
+	struct engine_ops ops = *f->ops;
+	struct store s;
+
+	ops.sync = sync_fails;
+	assert_int_equal(store_open(&s, &ops, f->dir), ERR_OK);
+	store_put(&s, bytes_of_str("ka"), bytes_of_str("1"));
+	assert_int_equal(store_write(&s), ERR_OK);
+	assert_int_equal(store_close(&s, false), ERR_IO);
+	assert_int_equal(store_open(&s, f->ops, f->dir), ERR_CORRUPT);
+}
+
 /* Has this process more addresses already?  A sanitizer takes terabytes. */
 static bool
 has_addresses_beyond(size_t limit)
@@ -272,7 +295,7 @@ what_was_written_becomes_durable_in_the_background(void **state)
 		}
 	}
 	assert_int_equal(__atomic_load_n(&syncs, __ATOMIC_RELAXED), 3);
-	syncer_close(s);
+	assert_true(syncer_close(s));
 	loop_close(loop);
 }
 
@@ -294,7 +317,7 @@ a_sync_that_fails_is_told_and_not_tried_again(void **state)
 		assert_int_equal(syncer_durable(s, &failed), 0);
 	}
 	syncer_wrote(s, 6);
-	syncer_close(s);
+	assert_false(syncer_close(s));
 	assert_int_equal(__atomic_load_n(&syncs, __ATOMIC_RELAXED), 1);
 	loop_close(loop);
 }
@@ -310,7 +333,7 @@ the_memory_engine_is_never_durable(void **state)
 	syncer_wrote(s, 5);
 	assert_int_equal(syncer_durable(s, &failed), 0);
 	assert_false(failed);
-	syncer_close(s);
+	assert_true(syncer_close(s));
 	loop_close(loop);
 }
 
@@ -335,6 +358,7 @@ main(void)
 	    EACH(session_records_that_are_damaged_are_refused),
 	    EACH(an_engine_whose_files_are_damaged_does_not_open),
 	    EACH(a_condemned_store_is_damaged_whatever_the_engine_says),
+	    EACH(a_store_that_cannot_be_synced_is_not_opened_again),
 	    cmocka_unit_test(
 		what_was_written_becomes_durable_in_the_background),
 	    cmocka_unit_test(a_sync_that_fails_is_told_and_not_tried_again),

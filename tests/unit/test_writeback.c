@@ -57,7 +57,7 @@ stop(struct fixture *f, bool killed)
 
 	if (!killed)
 		writeback_finish(&f->kvd);
-	writeback_close(&f->kvd);
+	assert_true(writeback_close(&f->kvd));
 	f->kvd.loop = NULL;
 	f->kvd.store.ops = real;
 	fixture_close(f, killed);
