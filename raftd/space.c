@@ -152,5 +152,7 @@ space_for(struct space *sp, uint64_t bytes)
 	if (sp->rd->opt.reserve_bytes > 0 &&
 	    mono_ms_since(sp->looked, mono_now()) >= LOOK_MS_MIN)
 		look(sp);
-	return !sp->known || sp->free > bytes + sp->reserve / 2;
+	/* bytes may be what another node says: no sum with it. */
+	return !sp->known || (sp->free > sp->reserve / 2 &&
+				 sp->free - sp->reserve / 2 > bytes);
 }
