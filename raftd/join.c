@@ -288,9 +288,9 @@ judge(const struct raftd *rd, const struct joinmsg_ask *ask, char *why,
 		return ERR_UNAVAILABLE; /* in a moment it is certain */
 	if (m == NULL) {
 		(void)snprintf(why, why_bytes,
-		    "node %" PRIu64 " was removed from the cluster, and ids "
-		    "are not used again; add it under a new id: the next free "
-		    "one is %" PRIu64,
+		    "node %" PRIu64 " was removed from the cluster, or its id "
+		    "was left out, and ids are not used again; add it under a "
+		    "new id: the next free one is %" PRIu64,
 		    ask->id, rd->conf.id_max + 1);
 		return ERR_REMOVED;
 	}

@@ -144,7 +144,11 @@ static enum err
 check_incarnation(
     struct peer *p, struct link *l, const struct msg_hello *theirs)
 {
-	if (p->incarnation == 0)
+	const struct wal_member *m = cluster_member(&p->rd->conf, p->id);
+
+	/* What is recorded counts, whoever was seen here before that. */
+	if (p->incarnation == 0 ||
+	    (m != NULL && m->incarnation == theirs->incarnation))
 		p->incarnation = theirs->incarnation;
 	if (p->incarnation == theirs->incarnation)
 		return ERR_OK;

@@ -10,6 +10,8 @@
 #include "raftd/majority.h"
 #include "raftd/raftd.h"
 
+/* A slip of the finger shall not use up all ids. */
+#define ID_STEP_MAX 1000000u
 #define LIST_BYTES 160u
 
 /* ---- facts ---- */
@@ -205,11 +207,12 @@ new_member(const struct plan_facts *f, const struct msg_control *c,
 		    m->id, max + 1);
 		return false;
 	}
-	if (m->id <= max || m->id > NODE_ID_MAX) {
+	if (m->id <= max || m->id > NODE_ID_MAX || m->id > max + ID_STEP_MAX) {
 		answer(p, ERR_CONFLICT,
-		    "id %" PRIu64 " cannot be given: ids are never used again "
-		    "and end at %u; the next free one is %" PRIu64,
-		    m->id, NODE_ID_MAX, max + 1);
+		    "id %" PRIu64 " cannot be given: ids are never used again, "
+		    "end at %u, and at most %u are left out at a time; the "
+		    "next free one is %" PRIu64,
+		    m->id, NODE_ID_MAX, ID_STEP_MAX - 1, max + 1);
 		return false;
 	}
 	if (bad_address(f, c->address, 0, p))

@@ -148,9 +148,9 @@ a_new_member_is_a_learner_with_the_next_id(void **state)
 	struct world *w = world_of(3);
 
 	(void)state;
-	order(w, (struct msg_control){.order = MSG_ORDER_ADD,
-		     .promote = true,
-		     .address = "h:9"});
+	order(
+	    w, (struct msg_control){
+		   .order = MSG_ORDER_ADD, .promote = true, .address = "h:9"});
 	assert_change(w, RAFT_CONF_ADD_LEARNER, 4);
 	assert_int_equal(w->p.context.token, 77);
 	assert_int_equal(w->p.context.count, 1);
@@ -179,6 +179,10 @@ ids_and_addresses_are_given_once(void **state)
 		     .id = UINT64_C(1) << 32,
 		     .address = "h:9"});
 	assert_refused(w, ERR_CONFLICT, "cannot be given");
+	order(w,
+	    (struct msg_control){
+		.order = MSG_ORDER_ADD, .id = 5 + 1000001, .address = "h:9"});
+	assert_refused(w, ERR_CONFLICT, "the next free one is 6");
 	order(
 	    w, (struct msg_control){.order = MSG_ORDER_ADD, .address = "h:2"});
 	assert_refused(w, ERR_CONFLICT, "of node 2 already");
@@ -210,9 +214,8 @@ removing_asks_for_a_quorum_of_those_who_stay(void **state)
 	assert_refused(w, ERR_QUORUM, "2 voters, 2 of which must be connected");
 	assert_refused(w, ERR_QUORUM, "only 1 would be (node 1; away: node 3)");
 	assert_true(w->p.passing);
-	order(w,
-	    (struct msg_control){
-		.order = MSG_ORDER_REMOVE, .id = 2, .force = true});
+	order(w, (struct msg_control){
+		     .order = MSG_ORDER_REMOVE, .id = 2, .force = true});
 	assert_change(w, RAFT_CONF_REMOVE, 2);
 	order(w, (struct msg_control){.order = MSG_ORDER_REMOVE, .id = 9});
 	assert_refused(w, ERR_NO_SUCH_MEMBER, "no node 9");
@@ -225,9 +228,8 @@ the_last_voter_stays_and_a_learner_may_always_go(void **state)
 
 	(void)state;
 	learner(w, 2, false, 0);
-	order(w,
-	    (struct msg_control){
-		.order = MSG_ORDER_REMOVE, .id = 1, .force = true});
+	order(w, (struct msg_control){
+		     .order = MSG_ORDER_REMOVE, .id = 1, .force = true});
 	assert_refused(w, ERR_CONFLICT, "only voter");
 	order(w, (struct msg_control){.order = MSG_ORDER_REMOVE, .id = 2});
 	assert_change(w, RAFT_CONF_REMOVE, 2);
@@ -243,9 +245,8 @@ a_leader_hands_over_before_it_goes(void **state)
 	assert_int_equal(w->p.what, PLAN_TRANSFER);
 	assert_int_equal(w->p.to, 3); /* the longest log */
 	fact_of(w, 3)->active = fact_of(w, 2)->active = false;
-	order(w,
-	    (struct msg_control){
-		.order = MSG_ORDER_REMOVE, .id = 1, .force = true});
+	order(w, (struct msg_control){
+		     .order = MSG_ORDER_REMOVE, .id = 1, .force = true});
 	assert_refused(w, ERR_QUORUM, "no other voter is connected");
 }
 
@@ -264,9 +265,8 @@ who_has_not_caught_up_is_not_promoted(void **state)
 	fact_of(w, 4)->match = 40;
 	order(w, (struct msg_control){.order = MSG_ORDER_PROMOTE, .id = 4});
 	assert_refused(w, ERR_CONFLICT, "up to 40 of 100, 60 entries");
-	order(w,
-	    (struct msg_control){
-		.order = MSG_ORDER_PROMOTE, .id = 4, .force = true});
+	order(w, (struct msg_control){
+		     .order = MSG_ORDER_PROMOTE, .id = 4, .force = true});
 	assert_change(w, RAFT_CONF_ADD_VOTER, 4);
 	order(w, (struct msg_control){.order = MSG_ORDER_PROMOTE, .id = 2});
 	assert_refused(w, ERR_CONFLICT, "voter already");
@@ -444,8 +444,8 @@ a_context_has_one_encoding_and_no_other_is_taken(void **state)
 	context_encode(&back, &again);
 	assert_true(bytes_equal(buf_bytes(&b), buf_bytes(&again)));
 	for (size_t n = 0; n < b.len; n++) {
-		assert_int_equal(context_decode(bytes_of(b.data, n), &back),
-		    ERR_MALFORMED);
+		assert_int_equal(
+		    context_decode(bytes_of(b.data, n), &back), ERR_MALFORMED);
 		assert_int_equal(back.count, 0);
 		assert_true(back.token == 0);
 	}
