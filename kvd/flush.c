@@ -7,14 +7,11 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
 #include <sysexits.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
-
-#define FLUSH_NICE 15
 
 /* What is compared first: the kind of a record (record.h) and then, of keys,
  * bytes behind those that all keys here have in common.  Most pairs differ
@@ -154,9 +151,6 @@ run(void *arg)
 {
 	struct flusher *f = arg;
 
-	/* What is answered meanwhile goes first.  Where it is not allowed to,
-	 * it is written all the same. */
-	(void)setpriority(PRIO_PROCESS, (id_t)gettid(), FLUSH_NICE);
 	must(pthread_mutex_lock(&f->lock));
 	while (f->state == FLUSH_RUNS || !f->stop) {
 		if (f->state == FLUSH_RUNS)
