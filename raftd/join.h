@@ -30,7 +30,7 @@ bool join_run(struct join *j, struct mono now, struct wal_identity *identity,
     struct wal_conf *conf);
 /* On a member, once per turn: ask if there is reason to. */
 void join_refresh(struct raftd *rd, struct mono now);
-/* A leader has spoken. */
+/* A leader has spoken, and can be answered. */
 void join_heard(struct raftd *rd);
 /* A message on a link without a cluster id, on a member. */
 enum err join_asked(

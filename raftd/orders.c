@@ -137,6 +137,19 @@ give_up(struct orders *os, const struct order *o)
 		    "before you try again");
 }
 
+/* Another node leads than when it was passed on, and that is what was wanted:
+ * answered here, before somebody else's order may undo it. */
+static bool
+has_come_true(const struct order *o, uint64_t leader)
+{
+	const struct msg_control *c = &o->control;
+
+	if (c->order != MSG_ORDER_LEADER || o->passed_to == RAFT_NONE ||
+	    leader == RAFT_NONE || leader == o->passed_to)
+		return false;
+	return c->id != 0 ? leader == c->id : leader != c->old;
+}
+
 void
 orders_run(struct orders *os, struct mono now)
 {
@@ -148,6 +161,13 @@ orders_run(struct orders *os, struct mono now)
 
 		if (mono_ms_since(o->began, now) >= ORDER_MS) {
 			give_up(os, o);
+			remove_order(os, op);
+			continue;
+		}
+		if (has_come_true(o, leader)) {
+			front_answer(os->rd->front,
+			    &(struct msg_controlled){
+				.token = o->token, .id = leader});
 			remove_order(os, op);
 			continue;
 		}

@@ -400,7 +400,9 @@ in_take(void *arg, struct link *l, uint8_t type, struct wire *w)
 	if (p != NULL &&
 	    (m.type == RAFT_MSG_PROP || m.type == RAFT_MSG_READ_INDEX))
 		hold_note_clients(&p->hold, mono_now());
-	if (m.type == RAFT_MSG_APP || m.type == RAFT_MSG_HEARTBEAT)
+	/* A leader that gets no answers may have moved. */
+	if ((m.type == RAFT_MSG_APP || m.type == RAFT_MSG_HEARTBEAT) &&
+	    link_is_up(p->out))
 		join_heard(rd);
 	if (m.type == RAFT_MSG_PROP)
 		space_note_proposal(rd->space);
