@@ -28,7 +28,8 @@ struct sending {
 	struct sending *next;
 	struct raftd *rd;
 	uint64_t to;
-	struct link *link;   /* dialed */
+	struct link *link; /* dialed, at */
+	char address[ADDRESS_BYTES_MAX + 1];
 	struct raft_msg msg; /* the MsgSnap; type 0 and no snapshot: asked */
 	struct snapfile_id id;
 	int fd;
@@ -283,6 +284,7 @@ begin(struct transfers *ts, uint64_t to, const struct snap *file)
 	s->id = file->id;
 	s->fd = fd;
 	s->moved = s->began = mono_now();
+	memcpy(s->address, m->address, sizeof(s->address));
 	(void)snprintf(url, sizeof(url), "tcp://%s", m->address);
 	(void)snprintf(text, sizeof(text), "snapshot to %" PRIu64, to);
 	s->link = links_dial(rd->links, url, MSG_RAFTD, text, &out_ops, s);
@@ -415,14 +417,15 @@ static void
 check(struct sending *s, struct mono now)
 {
 	struct raftd *rd = s->rd;
+	const struct wal_member *m = cluster_member(&rd->conf, s->to);
 	bool leads = raft_role(rd->raft) == RAFT_LEADER;
 
 	if (s->failed) {
 		snaps_suspect(rd->snaps, s->id.index);
 		end(s, false);
-	} else if ((s->msg.snapshot != NULL && !leads) ||
-		   cluster_member(&rd->conf, s->to) == NULL) {
-		end(s, false);
+	} else if ((s->msg.snapshot != NULL && !leads) || m == NULL ||
+		   strcmp(m->address, s->address) != 0) {
+		end(s, false); /* to nobody, or begun again where it is now */
 	} else if (mono_ms_since(s->moved, now) > PATIENCE_MS) {
 		log_warnx("snapshot transfer given up node=%" PRIu64
 			  " index=%" PRIu64 " written=%" PRIu64,
