@@ -545,14 +545,15 @@ admin_wipe(void)
 {
 	unsigned leader = check_raft_leader();
 	unsigned node = (unsigned)rng_between(rng(), 1, sim.slots);
-	struct members m = *check_members_at(UINT64_MAX);
+	struct members now = *check_members_at(UINT64_MAX), soon = now;
 	struct node *n = &sim.nodes[node];
 
-	m.voters |= m.learners; /* they may be, before this is noticed */
+	soon.voters |= soon.learners; /* before this is noticed */
 	if (sim.forced || leader == 0 || conf_of(leader) == NULL || n->off ||
 	    n->wiped || n->id == 0 || sim.now < rest_until ||
 	    !check_members_has(n->id) ||
-	    !check_members_quorum(&m, healthy() & ~(UINT64_C(1) << n->id)) ||
+	    !check_members_quorum(&now, healthy() & ~(UINT64_C(1) << n->id)) ||
+	    !check_members_quorum(&soon, healthy() & ~(UINT64_C(1) << n->id)) ||
 	    !is_known_to_all(n->id, conf_of(leader)))
 		return;
 	for (size_t i = 0; i < order_count; i++) {
