@@ -363,12 +363,14 @@ draw_reuse(struct order *o, const struct wal_conf *conf)
 	    "10.0.0.99:%zu", 1000 + order_count);
 }
 
-/* Is everyone there, and where all others think he is?  Else it is not the time
- * to move a machine: who is away would look for it where it was, and it could
- * not be heard by him. */
+/* Is everyone there, and where all others think he is, and nobody new?  Else it
+ * is not the time to move a machine: who is away would look for it where it
+ * was, and may know nobody else to ask. */
 static bool
 is_moving_time(const struct wal_conf *conf)
 {
+	if (conf->state.learners.count > 0)
+		return false;
 	for (size_t i = 0; i < order_count; i++)
 		if (orders[i].control.order == MSG_ORDER_UPDATE &&
 		    (orders[i].open || orders[i].lost))
