@@ -34,6 +34,7 @@ struct httpd {
 	struct links *links;
 	struct link *raftd; /* proposeC, readC; back: errorC */
 	struct link *kvd;   /* replyC */
+	bool kvd_knows_us;  /* it has heard our HELLO */
 	struct pending *pending;
 	struct status *status;
 	struct control *control;

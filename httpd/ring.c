@@ -120,6 +120,22 @@ static const struct link_ops raftd_ops = {.hello = ring_hello,
 
 /* --- kvd --- */
 
+/* Each end says HELLO by itself, so kvd may not have heard ours yet, while we
+ * send reads and proposals around the ring: what it answers before that is
+ * lost.  An answer to this says that it has. */
+static void
+ask_kvd_whether_it_knows_us(struct httpd *h)
+{
+	struct msg_status_ask m = {.token = 0};
+	struct wire *w = link_begin(h->kvd, MSG_STATUS_ASK);
+
+	h->kvd_knows_us = false;
+	if (w == NULL)
+		return;
+	(void)msg_status_ask_wire(w, &m); /* ours: no error */
+	link_end(h->kvd);
+}
+
 static enum err
 kvd_up(void *arg, struct link *l, const struct msg_hello *theirs)
 {
@@ -136,6 +152,7 @@ kvd_up(void *arg, struct link *l, const struct msg_hello *theirs)
 	    theirs->engine);
 	status_kvd_up(h->status, theirs);
 	pending_kvd_up(h->pending, mono_now());
+	ask_kvd_whether_it_knows_us(h);
 	tell_manager(h);
 	return ERR_OK;
 }
@@ -154,9 +171,13 @@ take_kv_status(struct httpd *h, struct wire *body)
 	struct msg_kv_status m;
 	enum err rc = status_take_kv(h->status, body, &m);
 
-	if (rc == ERR_OK)
-		checker_take(&h->checker, h->node, &m, mono_now());
-	return rc;
+	if (rc != ERR_OK)
+		return rc;
+	if (!h->kvd_knows_us)
+		pending_kvd_up(h->pending, mono_now()); /* once more */
+	h->kvd_knows_us = true;
+	checker_take(&h->checker, h->node, &m, mono_now());
+	return ERR_OK;
 }
 
 static enum err

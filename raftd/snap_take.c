@@ -296,7 +296,7 @@ check_head(const struct take *t, const struct msg_snap_head *h)
 	uint64_t term = 0;
 
 	if (h->cluster != rd->identity.cluster ||
-	    h->index > feed_published(rd->feed) ||
+	    h->index > rlog_last(rd->rlog) ||
 	    (h->index + 1 >= rlog_first(rd->rlog) &&
 		(rlog_term(rd->rlog, h->index, &term) != RAFT_OK ||
 		    term != h->term))) {
@@ -306,6 +306,9 @@ check_head(const struct take *t, const struct msg_snap_head *h)
 		    h->index, h->term, term);
 		return ERR_FOREIGN;
 	}
+	/* After a start kvd may know more of what is committed than the log. */
+	if (h->index > feed_published(rd->feed))
+		return ERR_UNAVAILABLE;
 	if (h->index < rd->conf.index || h->index + 1 < rlog_first(rd->rlog) ||
 	    (newest != NULL && h->index <= newest->meta.head.index))
 		return ERR_UNAVAILABLE; /* overtaken; the next one will do */
