@@ -113,9 +113,7 @@ parse_options(struct raftd *rd, int argc, char *argv[])
 	    .log = DAEMON_LOG_DEFAULT};
 	daemon_options("raftd", "Consensus and durability of a metcd node.",
 	    table, argc, argv, NULL);
-	if ((rc = daemon_log(&o->log)) != 0)
-		return rc;
-	if ((rc = check_options(o)) != 0)
+	if ((rc = daemon_log(&o->log)) != 0 || (rc = check_options(o)) != 0)
 		return rc;
 	log_node(o->id);
 	return 0;

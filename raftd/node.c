@@ -27,6 +27,7 @@ on_tick(void *arg, struct mono now)
 		rd->tick_at = mono_add_ms(now, rd->opt.heartbeat_ms);
 	loop_timer_set(&rd->tick, rd->tick_at);
 	raft_tick(rd->raft);
+	writer_press(rd->writer);
 	members_tick(rd->members);
 }
 

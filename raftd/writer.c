@@ -306,6 +306,12 @@ writer_flush(struct writer *wr)
 	(void)pthread_cond_signal(&wr->work);
 }
 
+void
+writer_press(struct writer *wr)
+{
+	wr->urgent = wr->staged.head != NULL;
+}
+
 struct writer_job *
 writer_done(struct writer *wr)
 {
@@ -353,7 +359,7 @@ writer_close(struct writer *wr)
 
 	if (wr == NULL)
 		return;
-	wr->urgent = true;
+	writer_press(wr);
 	writer_flush(wr);
 	(void)pthread_mutex_lock(&wr->lock);
 	wr->stop = true;

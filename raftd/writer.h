@@ -25,9 +25,13 @@ struct writer_job {
 struct writer *writer_open(struct loop *loop, struct wal *w);
 /* Takes *job and sets it to NULL.  Collects; nothing starts before
  * writer_flush(), so that one turn's jobs are one write.  A job that only tells
- * the commit index waits for the next one that tells more. */
+ * the commit index waits for the next one that tells more, or for
+ * writer_press(). */
 void writer_submit(struct writer *wr, struct writer_job **job);
 void writer_flush(struct writer *wr);
+/* What waits leaves with the next flush: once per tick, since the record of the
+ * commit index also proves the batch before it (WAL.md). */
+void writer_press(struct writer *wr);
 /* The next job that is done, in order of submission, or NULL; the caller frees
  * it. */
 struct writer_job *writer_done(struct writer *wr);

@@ -172,6 +172,25 @@ a_commit_index_alone_waits_for_the_next_job(void **state)
 	assert_int_equal(memdisk_ops(f->md, MEMDISK_SYNC), syncs + 1);
 }
 
+static void
+a_commit_index_that_is_pressed_for_is_written_and_not_synced(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t syncs, writes;
+
+	submit(f, 3, 1);
+	writer_flush(f->writer);
+	wait_for(f, 1);
+	syncs = memdisk_ops(f->md, MEMDISK_SYNC);
+	writes = memdisk_ops(f->md, MEMDISK_WRITE);
+	submit(f, 0, 2);
+	writer_press(f->writer);
+	writer_flush(f->writer);
+	wait_for(f, 1);
+	assert_int_equal(memdisk_ops(f->md, MEMDISK_WRITE), writes + 1);
+	assert_int_equal(memdisk_ops(f->md, MEMDISK_SYNC), syncs);
+}
+
 /* Who waits for it is told, without a sync: nothing is promised. */
 static void
 responses_alone_do_not_wait_and_are_not_synced(void **state)
@@ -317,6 +336,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(jobs_of_one_flush_are_one_write_and_one_sync),
 	    TEST(a_commit_index_alone_waits_for_the_next_job),
+	    TEST(a_commit_index_that_is_pressed_for_is_written_and_not_synced),
 	    TEST(responses_alone_do_not_wait_and_are_not_synced),
 	    TEST(what_is_done_survives_a_power_cut),
 	    TEST(closing_waits_for_what_was_submitted),
