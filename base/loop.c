@@ -1,5 +1,16 @@
 /* The event loop: epoll, one-shot timers, a signalfd; see loop.h.
  *
+ * Who may do a turn: `turn` is locked by who does one, by the loop's thread
+ * always but while it waits for epoll.  News is marked by `poked`, which each
+ * turn clears before it looks, and which who has unlocked `turn` looks at
+ * again: so a poke that finds it locked may go away.  The loop's thread must
+ * not starve: while it waits for the lock (`wanted`) nobody else takes it.
+ *
+ * What may end the wait for epoll earlier than was known when it began is a
+ * timer or limit of a turn of another thread, so both go by a timerfd.  It is
+ * set when something is due earlier than what it was set to; that it may fire
+ * for nothing costs less than to set it each time.
+ *
  * Watches are found by descriptor.  One that is removed while its event waits
  * in the batch that epoll_wait returned is only marked, and freed when the
  * batch is done: so a callback may remove any watch, its own included.
@@ -11,12 +22,15 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <limits.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
-#include <stdbool.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/signalfd.h>
+#include <sys/timerfd.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -25,6 +39,10 @@
 
 #define EVENTS_PER_TURN 128
 #define SIGNALS_PER_READ 16
+/* A thread that has poked does so many turns if news keeps coming; then the
+ * loop's own thread goes on. */
+#define TURNS_PER_POKE 4
+#define NS_PER_S 1000000000u
 
 struct watch {
 	int fd;
@@ -44,6 +62,17 @@ struct loop {
 	struct watch *removed;     /* freed at the end of the turn */
 	struct loop_timer *timers; /* earliest first */
 	struct loop_timer *due;    /* taken off timers, callbacks pending */
+	int timer_fd;
+	struct mono armed;     /* when timer_fd fires */
+	loop_turn_fn *turn_fn; /* NULL: not shared */
+	void *turn_arg;
+	pthread_t home;
+
+	pthread_mutex_t turn; /* for all of the above */
+	atomic_bool poked;    /* there is news that no turn has looked for */
+	atomic_bool wanted;   /* the loop's thread is about to lock turn */
+	atomic_bool woken;    /* wake_fd was written and not read */
+	int wake_fd;
 };
 
 static _Noreturn void
@@ -51,6 +80,24 @@ loop_broken(const char *call)
 {
 	log_error("event loop: %s failed, ending", call);
 	exit(EX_OSERR);
+}
+
+static void
+must(int rc)
+{
+	assert(rc == 0); /* these calls fail only when they are misused */
+	(void)rc;
+}
+
+/* Watch a descriptor of the loop's own, which needs no callback: that
+ * epoll_wait() returns is all it is for. */
+static void
+watch_own(struct loop *l, int fd, uint32_t events)
+{
+	struct epoll_event ev = {.events = events, .data.ptr = NULL};
+
+	if (epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, fd, &ev) == -1)
+		loop_broken("epoll_ctl");
 }
 
 struct loop *
@@ -62,6 +109,21 @@ loop_open(void)
 	if (l->epoll_fd == -1)
 		loop_broken("epoll_create1");
 	l->signal_fd = -1;
+	l->timer_fd =
+	    timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+	if (l->timer_fd == -1)
+		loop_broken("timerfd_create");
+	l->armed = MONO_NEVER;
+	l->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (l->wake_fd == -1)
+		loop_broken("eventfd");
+	/* Edges, so that neither has to be read: each time that the timer is
+	 * set, and each write, is a new one. */
+	watch_own(l, l->timer_fd, EPOLLIN | EPOLLET);
+	watch_own(l, l->wake_fd, EPOLLIN | EPOLLET);
+	l->home = pthread_self();
+	must(pthread_mutex_init(&l->turn, NULL));
+	must(pthread_mutex_lock(&l->turn));
 	return l;
 }
 
@@ -87,7 +149,11 @@ loop_close(struct loop *l)
 	mem_free(l->watches);
 	if (l->signal_fd != -1)
 		close(l->signal_fd);
+	close(l->timer_fd);
+	close(l->wake_fd);
 	close(l->epoll_fd);
+	must(pthread_mutex_unlock(&l->turn));
+	must(pthread_mutex_destroy(&l->turn));
 	mem_free(l);
 }
 
@@ -274,21 +340,44 @@ run_timers(struct loop *l, struct mono now)
 	}
 }
 
-/* --- the turn --- */
+/* --- turns --- */
 
-/* epoll's time-out until the earlier of limit and the first timer. */
-static int
-timeout_ms(const struct loop *l, struct mono limit)
+/* When the loop's thread has to go on, if nothing happens before. */
+static struct mono
+due_at(const struct loop *l, struct mono limit)
 {
-	struct mono until = limit;
-	uint64_t ms;
+	return l->timers != NULL ? mono_earlier(limit, l->timers->at) : limit;
+}
 
-	if (l->timers != NULL)
-		until = mono_earlier(until, l->timers->at);
-	if (until.ns == MONO_NEVER.ns)
-		return -1;
-	ms = mono_ms_until(until, mono_now());
-	return ms > INT_MAX ? INT_MAX : (int)ms;
+/* Let the timer_fd fire then, or before. */
+static void
+arm(struct loop *l, struct mono at)
+{
+	struct itimerspec it = {0};
+
+	if (at.ns >= l->armed.ns)
+		return;
+	l->armed = at;
+	/* What is past fires at once; 0 would stop it. */
+	it.it_value.tv_sec = (time_t)(at.ns / NS_PER_S);
+	it.it_value.tv_nsec = (long)(at.ns % NS_PER_S);
+	if (at.ns == 0)
+		it.it_value.tv_nsec = 1;
+	if (timerfd_settime(l->timer_fd, TFD_TIMER_ABSTIME, &it, NULL) == -1)
+		loop_broken("timerfd_settime");
+}
+
+/* The lock is held, and what woke us is in ev. */
+static void
+run_events(struct loop *l, const struct epoll_event *ev, int n)
+{
+	for (int i = 0; i < n; i++) {
+		struct watch *w = ev[i].data.ptr;
+
+		if (w != NULL && !w->removed)
+			w->fn(w->arg, ev[i].events);
+	}
+	free_removed(l);
 }
 
 struct mono
@@ -296,21 +385,89 @@ loop_wait(struct loop *l, struct mono limit)
 {
 	struct epoll_event ev[EVENTS_PER_TURN];
 	struct mono now;
-	int n =
-	    epoll_wait(l->epoll_fd, ev, EVENTS_PER_TURN, timeout_ms(l, limit));
+	bool ready;
+	int n;
 
+	limit = due_at(l, limit);
+	ready = mono_reached(limit, mono_now());
+	if (!ready)
+		arm(l, limit);
+	must(pthread_mutex_unlock(&l->turn));
+	ready |= atomic_load(&l->poked); /* after it was unlocked */
+	n = epoll_wait(l->epoll_fd, ev, EVENTS_PER_TURN, ready ? 0 : -1);
 	if (n == -1 && errno != EINTR)
 		loop_broken("epoll_wait");
+	atomic_store(&l->wanted, true);
+	must(pthread_mutex_lock(&l->turn));
+	atomic_store(&l->wanted, false);
+	atomic_store(&l->woken, false);
+	atomic_store(&l->poked, false);
 	now = mono_now();
-	for (int i = 0; i < n; i++) {
-		struct watch *w = ev[i].data.ptr;
-
-		if (!w->removed)
-			w->fn(w->arg, ev[i].events);
-	}
-	free_removed(l);
+	if (mono_reached(l->armed, now))
+		l->armed = MONO_NEVER;
+	run_events(l, ev, n);
 	run_timers(l, now);
 	free_removed(l); /* timers remove watches too */
 	log_tell_lost();
 	return now;
+}
+
+/* --- other threads --- */
+
+void
+loop_share(struct loop *l, loop_turn_fn *turn, void *arg)
+{
+	assert(loop_is_home(l));
+	l->turn_fn = turn;
+	l->turn_arg = arg;
+}
+
+bool
+loop_is_home(const struct loop *l)
+{
+	return pthread_equal(l->home, pthread_self()) != 0;
+}
+
+void
+loop_wake(struct loop *l)
+{
+	const uint64_t one = 1;
+
+	atomic_store(&l->poked, true);
+	if (atomic_exchange(&l->woken, true))
+		return;
+	/* It cannot fail: the counter is far from its maximum. */
+	if (write(l->wake_fd, &one, sizeof one) == -1)
+		log_error("cannot wake the loop");
+}
+
+/* The lock is held, and not by the loop's thread, which may be in
+ * epoll_wait(): watches that are removed are left to it. */
+static void
+foreign_turn(struct loop *l)
+{
+	atomic_store(&l->poked, false);
+	arm(l, due_at(l, l->turn_fn(l->turn_arg, mono_now())));
+}
+
+void
+loop_poke(struct loop *l)
+{
+	bool shared = true;
+	int turns = 0;
+
+	atomic_store(&l->poked, true);
+	(void)sched_yield();
+	while (atomic_load(&l->poked) && shared && turns++ < TURNS_PER_POKE) {
+		/* If somebody has the loop, or is about to, he will look. */
+		if (atomic_load(&l->wanted) ||
+		    pthread_mutex_trylock(&l->turn) != 0)
+			return;
+		shared = l->turn_fn != NULL;
+		if (shared)
+			foreign_turn(l);
+		must(pthread_mutex_unlock(&l->turn));
+	}
+	if (atomic_load(&l->poked))
+		loop_wake(l);
 }

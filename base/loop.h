@@ -1,5 +1,5 @@
 /* The event loop that every process has: epoll over a few descriptors, timers
- * on CLOCK_MONOTONIC, signals as events.  One thread; no call is thread-safe.
+ * on CLOCK_MONOTONIC, signals as events.
  *
  * A process's main loop blocks in loop_wait() and nowhere else:
  *
@@ -7,10 +7,17 @@
  *             loop_wait(loop, MONO_NEVER); // callbacks note what is there
  *             ... bounded phases of work ...
  *     }
- */
+ *
+ * One turn at a time: the thread that called loop_open() holds the loop, and
+ * with it all that its turns touch, except while it waits in loop_wait().  No
+ * call is thread-safe but loop_poke(), with which other threads bring news.
+ * After loop_share() they need not wake the loop's thread for it: whoever pokes
+ * while it waits does the next turn himself.  Waking a thread is what a hop
+ * between processes costs, so that is a third of it. */
 #ifndef BASE_LOOP_H
 #define BASE_LOOP_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/mono.h"
@@ -53,9 +60,28 @@ void loop_timer_init(
 void loop_timer_set(struct loop_timer *t, struct mono at); /* one shot */
 void loop_timer_stop(struct loop_timer *t);
 
-/* Wait until something is ready, a timer is due or limit is reached, then run
- * the callbacks of all that is ready.  limit in the past: poll once.
- * Returns the time at which it woke up. */
+/* One turn, by another thread than the loop's: what the main loop does after
+ * loop_wait() has returned now.  Returns when loop_wait() has to return at the
+ * latest.  It may do all that the loop's thread may, except wait for the thread
+ * that it runs on: loop_is_home() tells. */
+typedef struct mono loop_turn_fn(void *arg, struct mono now);
+void loop_share(struct loop *l, loop_turn_fn *turn, void *arg);
+
+/* Any thread, holding no lock that a turn takes: there is news, already in
+ * place, for a turn to find.  If nobody has the loop, the turn is done before
+ * this returns (if it is shared; else loop_wait() returns).  If somebody has, a
+ * turn follows. */
+void loop_poke(struct loop *l);
+/* The same, but the turn is left to the loop's thread: for those who have
+ * something to do that may not wait for a turn, and from within one for what
+ * has to be done at home. */
+void loop_wake(struct loop *l);
+/* Is this the loop's own thread? */
+bool loop_is_home(const struct loop *l);
+
+/* Wait until something is ready, somebody pokes, a timer is due or limit is
+ * reached, then run the callbacks of all that is ready.  limit in the past:
+ * poll once. Returns the time at which it woke up. */
 struct mono loop_wait(struct loop *l, struct mono limit);
 
 #endif

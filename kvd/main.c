@@ -531,11 +531,33 @@ kvd_background(struct kvd *k)
 	writeback_run(k, now); /* last: now views were begun */
 }
 
+/* One turn, by whoever has the loop; when the next one is due at the latest. */
+static struct mono
+kvd_turn(void *arg, struct mono now)
+{
+	struct process *p = arg;
+	struct kvd *k = &p->kvd;
+
+	(void)now;
+	if (k->quit) /* a signal; nothing is unanswered here */
+		return (struct mono){0};
+	links_take(p->links); /* commits are applied, questions kept */
+	kvd_apply(k);         /* the engine is written, or was */
+	kvd_reply(k);         /* answers only what is applied */
+	kvd_answer(k);        /* reads, open proposals, status */
+	kvd_background(k);    /* snapshot, scrub; the next flush */
+	kvd_progress(p);
+	links_flush(p->links);
+	return k->quit ? (struct mono){0}
+		       : mono_earlier(kvd_next(k), p->tell_at);
+}
+
 int
 main(int argc, char *argv[])
 {
 	static struct process p; /* in .bss: the simulator swaps it */
 	struct kvd *k = &p.kvd;
+	struct mono next = {0};
 	int rc;
 
 	if ((rc = kvd_init(&p, argc, argv)) != EX_OK) {
@@ -549,19 +571,9 @@ main(int argc, char *argv[])
 	daemon_ready();
 	daemon_status("engine %s, waiting for raftd", p.engine->name);
 	watchdog_start(p.loop);
-	while (!k->quit) {
-		(void)loop_wait(p.loop,
-		    mono_earlier(kvd_next(k), p.tell_at)); /* the only wait */
-		if (k->quit) /* a signal; nothing is unanswered here */
-			break;
-		links_take(p.links); /* commits are applied, questions kept */
-		kvd_apply(k);        /* the engine is written, or was */
-		kvd_reply(k);        /* answers only what is applied */
-		kvd_answer(k);       /* reads, open proposals, status */
-		kvd_background(k);   /* snapshot, scrub; the next flush */
-		kvd_progress(&p);
-		links_flush(p.links);
-	}
+	loop_share(p.loop, kvd_turn, &p);
+	while (!k->quit) /* the only wait */
+		next = kvd_turn(&p, loop_wait(p.loop, next));
 	daemon_stopping();
 	kvd_fini(&p, k->exit_code);
 	return k->exit_code;

@@ -5,7 +5,6 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sysexits.h>
 
 #include "base/log.h"
@@ -42,7 +41,7 @@ link_end(struct link *l)
 	/* Not closed here: the caller does not expect `down` in link_end(). */
 	l->doomed = "the other end does not read; its queue is over the limit";
 	link_buf_recycle(&l->fill);
-	link_wake_raise(&l->ls->wake);
+	loop_poke(l->ls->loop);
 }
 
 bool
@@ -157,7 +156,7 @@ accepted(struct listener *li, struct link_stream *s)
 			&ls->complaints, "accept", host, mono_now()))
 			log_warnx("connection refused from=%s url=%s reason=%s",
 			    host, li->url, why);
-		link_stream_free(s);
+		links_discard(ls, s, NULL);
 		return;
 	}
 	l = link_new(ls, "?", li->url, li->ops, li->arg);
@@ -210,15 +209,6 @@ take_accepted(struct listener *li)
 /* ---- all links ---- */
 
 static void
-on_wake(void *arg, uint32_t events)
-{
-	struct links *ls = arg;
-
-	(void)events;
-	link_wake_drain(&ls->wake); /* links_take() does the work */
-}
-
-static void
 on_tick(void *arg, struct mono now)
 {
 	struct links *ls = arg;
@@ -236,11 +226,6 @@ links_open(struct loop *loop, enum msg_process self)
 	ls->loop = loop;
 	ls->self = self;
 	ls->group = LINK_NO_GROUP;
-	if (link_wake_open(&ls->wake) == -1) {
-		log_error("cannot create an eventfd");
-		exit(EX_OSERR);
-	}
-	loop_watch(loop, ls->wake.fd, EPOLLIN, on_wake, ls);
 	loop_timer_init(loop, &ls->tick, on_tick, ls);
 	loop_timer_set(&ls->tick, mono_add_ms(mono_now(), TICK_MS));
 	return ls;
@@ -256,7 +241,7 @@ links_take(struct links *ls)
 	assert(ls->busy == 0);
 	ls->busy++;
 	ls->ticked = false;
-	link_wake_clear(&ls->wake);
+	links_bury_streams(ls);
 	for (li = ls->listeners; li != NULL; li = li->next)
 		take_accepted(li);
 	for (l = ls->all; l != NULL; l = l->next)
@@ -273,7 +258,7 @@ links_listen(struct links *ls, const char *url, unsigned expect_mask,
 	struct listener *li;
 	int rc;
 
-	if ((rc = link_listener_open(&nng, url, mode, &ls->wake)) != 0)
+	if ((rc = link_listener_open(&nng, url, mode, ls->loop)) != 0)
 		return rc;
 	if ((rc = links_give(ls, url)) != 0) {
 		link_listener_free(nng);
@@ -338,7 +323,6 @@ links_close(struct links *ls, unsigned flush_ms)
 	links_reap(ls);
 	listeners_free(ls); /* their links are gone: each was counted there */
 	loop_timer_stop(&ls->tick);
-	loop_unwatch(ls->loop, ls->wake.fd);
-	link_wake_close(&ls->wake);
+	links_bury_streams(ls);
 	mem_free(ls);
 }

@@ -11,8 +11,9 @@
  * A message that was sent is not delivered: when a link goes down everything
  * queued on it is dropped, and whoever needs it asks again after `up`.
  *
- * One thread: every call and every callback is on the loop's thread.  nng's
- * callbacks only move bytes and write one eventfd. */
+ * Every call and every callback is in a turn of the loop.  nng's callbacks only
+ * move bytes and poke the loop (base/loop.h): perhaps it is on nng's thread
+ * that the turn is done then. */
 #ifndef PROTO_LINK_H
 #define PROTO_LINK_H
 
@@ -51,8 +52,8 @@ struct link_ops {
 	void (*refused)(void *arg, struct link *l, enum err code);
 };
 
-/* All links of this process.  The eventfd is watched in loop; links_take() is
- * called by the main loop, not from the watch. */
+/* All links of this process.  The loop is poked when something has arrived;
+ * links_take() is called in its turns. */
 struct links *links_open(struct loop *loop, enum msg_process self);
 /* Hands what is queued to the kernel, for at most flush_ms, then closes and
  * frees everything.  Calls no op.  NULL is allowed. */

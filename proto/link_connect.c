@@ -21,7 +21,7 @@ is_ipc(const char *url)
 /* One dialer is used for one dial: in nng 1.5.2 a second dial on a dialer whose
  * last attempt was given up runs into an assertion. */
 struct link_attempt {
-	struct link_wake *wake; /* borrowed */
+	struct loop *loop; /* borrowed */
 	bool tcp;
 	nng_stream_dialer *dialer;
 	nng_aio *aio;
@@ -35,15 +35,15 @@ on_dialed(void *arg)
 	struct link_attempt *a = arg;
 
 	atomic_store(&a->done, true);
-	link_wake_raise(a->wake);
+	loop_poke(a->loop);
 }
 
 struct link_attempt *
-link_attempt_start(const char *url, struct link_wake *wake)
+link_attempt_start(const char *url, struct loop *loop)
 {
 	struct link_attempt *a = mem_zalloc(1, sizeof(*a));
 
-	a->wake = wake;
+	a->loop = loop;
 	a->tcp = !is_ipc(url);
 	atomic_init(&a->done, false);
 	a->rv = nng_stream_dialer_alloc(&a->dialer, url);
@@ -75,8 +75,15 @@ link_attempt_poll(
 	assert(nng != NULL);
 	/* So that link_attempt_free() does not free it. */
 	link_nng_must(nng_aio_set_output(a->aio, 0, NULL));
-	*s = link_stream_new(nng, a->tcp, a->wake);
+	*s = link_stream_new(nng, a->tcp, a->loop);
 	return LINK_READY;
+}
+
+void
+link_attempt_close(struct link_attempt *a)
+{
+	if (a->dialer != NULL)
+		nng_stream_dialer_close(a->dialer);
 }
 
 void
@@ -103,7 +110,7 @@ link_attempt_free(struct link_attempt *a)
 /* ---- listening ---- */
 
 struct link_listener {
-	struct link_wake *wake; /* borrowed */
+	struct loop *loop; /* borrowed */
 	bool tcp;
 	nng_stream_listener *nng;
 	nng_aio *aio;
@@ -116,7 +123,7 @@ on_accepted(void *arg)
 	struct link_listener *l = arg;
 
 	atomic_store(&l->done, true);
-	link_wake_raise(l->wake);
+	loop_poke(l->loop);
 }
 
 /* url without its scheme, as the user wrote it. */
@@ -169,7 +176,7 @@ listen_complain(const char *url, int rv)
 
 int
 link_listener_open(struct link_listener **lp, const char *url, unsigned mode,
-    struct link_wake *wake)
+    struct loop *loop)
 {
 	struct link_listener *l;
 	nng_stream_listener *nng;
@@ -185,7 +192,7 @@ link_listener_open(struct link_listener **lp, const char *url, unsigned mode,
 		return listen_complain(url, rv);
 	}
 	l = mem_zalloc(1, sizeof(*l));
-	l->wake = wake;
+	l->loop = loop;
 	l->tcp = !is_ipc(url);
 	l->nng = nng;
 	atomic_init(&l->done, false);
@@ -218,7 +225,7 @@ link_listener_poll(
 	nng = nng_aio_get_output(l->aio, 0);
 	assert(nng != NULL);
 	link_nng_must(nng_aio_set_output(l->aio, 0, NULL));
-	*s = link_stream_new(nng, l->tcp, l->wake);
+	*s = link_stream_new(nng, l->tcp, l->loop);
 	return LINK_READY;
 }
 

@@ -114,7 +114,7 @@ link_begin_dialing(struct link *l)
 {
 	l->state = LINK_DIALING;
 	l->ticks = 0;
-	l->attempt = link_attempt_start(l->url, &l->ls->wake);
+	l->attempt = link_attempt_start(l->url, l->ls->loop);
 }
 
 void
@@ -154,12 +154,52 @@ redial_backoff(struct link *l)
 	redial_later(l, ms);
 }
 
+/* The turn may run in a callback of the very stream: that one waits for the
+ * loop's own thread. */
+void
+links_discard(struct links *ls, struct link_stream *s, struct link_attempt *a)
+{
+	struct link_grave *g;
+
+	if (s == NULL && a == NULL)
+		return;
+	if (loop_is_home(ls->loop)) {
+		link_attempt_free(a);
+		link_stream_free(s);
+		return;
+	}
+	if (a != NULL)
+		link_attempt_close(a);
+	if (s != NULL)
+		link_stream_close(s);
+	g = mem_zalloc(1, sizeof(*g));
+	g->stream = s;
+	g->attempt = a;
+	g->next = ls->graves;
+	ls->graves = g;
+	loop_wake(ls->loop);
+}
+
+void
+links_bury_streams(struct links *ls)
+{
+	struct link_grave *g;
+
+	if (!loop_is_home(ls->loop))
+		return;
+	while ((g = ls->graves) != NULL) {
+		ls->graves = g->next;
+		link_attempt_free(g->attempt);
+		link_stream_free(g->stream);
+		mem_free(g);
+	}
+}
+
 void
 link_drop_connection(struct link *l)
 {
-	link_attempt_free(l->attempt);
+	links_discard(l->ls, l->stream, l->attempt);
 	l->attempt = NULL;
-	link_stream_free(l->stream);
 	l->stream = NULL;
 	link_buf_recycle(&l->fill);
 	/* work stays: frames in it may be in the hands of a callback. */

@@ -11,6 +11,7 @@
 #include <sys/types.h>
 
 #include "base/buf.h"
+#include "base/loop.h"
 #include "base/mono.h"
 #include "proto/limits.h"
 
@@ -65,20 +66,6 @@ bool link_complaints_admit(struct link_complaints *c, const char *kind,
 
 /* ---- streams ---- */
 
-/* The eventfd that nng's callbacks write, at most once between two
- * link_wake_clear(). */
-struct link_wake {
-	int fd;
-	atomic_bool raised;
-};
-
-int link_wake_open(struct link_wake *w); /* 0 or -1 and errno */
-void link_wake_close(struct link_wake *w);
-void link_wake_raise(struct link_wake *w); /* any thread */
-void link_wake_drain(struct link_wake *w); /* fd is readable: read it */
-/* Call it before looking at what has arrived, never after. */
-void link_wake_clear(struct link_wake *w);
-
 struct link_stream;   /* a connection */
 struct link_attempt;  /* a connection in the making: one dialer, one dial */
 struct link_listener; /* accepts connections */
@@ -89,7 +76,7 @@ void link_buf_recycle(struct buf *b);
 struct nng_stream; /* nng's */
 /* Takes nng, which may be used by nobody else from here on. */
 struct link_stream *link_stream_new(
-    struct nng_stream *nng, bool tcp, struct link_wake *wake);
+    struct nng_stream *nng, bool tcp, struct loop *loop);
 /* For nng's calls that only fail when memory is out: ends the process then, as
  * base/mem.h. */
 void link_nng_must(int rv);
@@ -100,7 +87,11 @@ enum link_poll { LINK_PENDING, LINK_READY, LINK_FAILED };
  * one chunk (128 KiB) is taken from the socket ahead of link_stream_take(). */
 void link_stream_start(struct link_stream *s);
 void link_stream_trust(struct link_stream *s);
-void link_stream_free(struct link_stream *s); /* waits for callbacks */
+/* Nothing arrives or leaves any more; only link_stream_free() may follow. */
+void link_stream_close(struct link_stream *s);
+/* Waits for callbacks, so not from a turn that may run in one of them.  NULL is
+ * allowed. */
+void link_stream_free(struct link_stream *s);
 /* Append what has arrived to work.  Returns NULL, or why the connection has
  * failed; what came before that is in work. */
 const char *link_stream_take(struct link_stream *s, struct buf *work);
@@ -119,16 +110,17 @@ void link_stream_remote(
 #define LINK_NO_GROUP ((gid_t)-1)
 bool link_stream_user_ok(const struct link_stream *s, gid_t group);
 
-struct link_attempt *link_attempt_start(
-    const char *url, struct link_wake *wake);
+struct link_attempt *link_attempt_start(const char *url, struct loop *loop);
 /* READY: *s is the caller's.  FAILED: *why says why, valid for ever. */
 enum link_poll link_attempt_poll(
     struct link_attempt *a, struct link_stream **s, const char **why);
-void link_attempt_free(struct link_attempt *a); /* NULL ok; gives it up */
+/* As for streams. */
+void link_attempt_close(struct link_attempt *a);
+void link_attempt_free(struct link_attempt *a);
 
 /* 0 and *lp, or a sysexits code after one logged line. */
 int link_listener_open(struct link_listener **lp, const char *url,
-    unsigned mode, struct link_wake *wake);
+    unsigned mode, struct loop *loop);
 /* READY and FAILED as above; after either, link_listener_accept() asks for the
  * next connection. */
 enum link_poll link_listener_poll(

@@ -92,15 +92,22 @@ struct listener {
 	unsigned flaps;    /* as in struct link */
 };
 
+/* A connection that is over and waits to be freed: links_discard(). */
+struct link_grave {
+	struct link_grave *next;
+	struct link_stream *stream;   /* or NULL */
+	struct link_attempt *attempt; /* or NULL */
+};
+
 struct links {
 	struct loop *loop; /* borrowed */
 	enum msg_process self;
-	struct link_wake wake;
 	struct loop_timer tick;
 	bool ticked;   /* since the last links_take() */
 	unsigned busy; /* callbacks may be running: nothing is freed */
 	struct link *all;
 	struct listener *listeners;
+	struct link_grave *graves;
 	struct link_complaints complaints;
 	gid_t group; /* of the node's sockets; LINK_NO_GROUP: one user only */
 };
@@ -129,6 +136,11 @@ void link_complain(struct link *l, const char *fmt, ...)
 void link_lose(struct link *l, const char *reason, bool useless);
 /* A dial failed, or a connection ended before HELLO: said once per outage. */
 void link_lose_unknown(struct link *l, const char *reason);
+/* Close them; NULL is allowed.  They are freed now, or when the loop's own
+ * thread comes by (links_bury_streams()). */
+void links_discard(
+    struct links *ls, struct link_stream *s, struct link_attempt *a);
+void links_bury_streams(struct links *ls);
 /* Free what the connection has; then the link is dead.  No callback. */
 void link_drop_connection(struct link *l);
 void link_bury(struct link *l);

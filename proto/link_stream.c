@@ -4,10 +4,10 @@
  * good.
  *
  * Threads: nng runs the callbacks here (on_*) on threads of its own; everything
- * else is called on the loop's thread.  What both touch is under the lock of
+ * else is called in turns of the loop.  What both touch is under the lock of
  * its stream, or handed over by an atomic.  No lock is held across a call into
- * nng.  A callback moves bytes, starts the next transfer and raises the wake;
- * it never blocks.
+ * nng, but the loop's.  A callback moves bytes, starts the next transfer, pokes
+ * the loop and never blocks; the turn that the poke may do here, neither.
  *
  * Timers are not nng's: 1.5.2 keeps them by the wall clock. */
 #include "proto/link_private.h"
@@ -20,7 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
+#include <stdatomic.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -35,7 +35,7 @@
 #define KEEP_BYTES_MAX (1u << 20)
 
 struct link_stream {
-	struct link_wake *wake; /* borrowed */
+	struct loop *loop; /* borrowed: poked when there is news */
 	nng_stream *nng;
 	nng_aio *rx_aio;
 	nng_aio *tx_aio;
@@ -54,50 +54,6 @@ struct link_stream {
 	bool tx_busy;
 	int failed; /* nng's error number; 0 = alive */
 };
-
-/* ---- the wake ---- */
-
-int
-link_wake_open(struct link_wake *w)
-{
-	atomic_init(&w->raised, false);
-	w->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	return w->fd == -1 ? -1 : 0;
-}
-
-void
-link_wake_close(struct link_wake *w)
-{
-	close(w->fd);
-	w->fd = -1;
-}
-
-void
-link_wake_raise(struct link_wake *w)
-{
-	uint64_t one = 1;
-
-	if (atomic_exchange(&w->raised, true))
-		return;
-	/* It cannot fail: the counter is far from its maximum. */
-	if (write(w->fd, &one, sizeof(one)) != (ssize_t)sizeof(one))
-		log_error("cannot wake the loop");
-}
-
-void
-link_wake_drain(struct link_wake *w)
-{
-	uint64_t count;
-
-	/* EAGAIN: somebody was faster, which is as good. */
-	(void)!read(w->fd, &count, sizeof(count));
-}
-
-void
-link_wake_clear(struct link_wake *w)
-{
-	atomic_store(&w->raised, false);
-}
 
 /* ---- small things ---- */
 
@@ -155,9 +111,9 @@ on_recv(void *arg)
 		s->failed = rv;
 	}
 	pthread_mutex_unlock(&s->lock);
-	link_wake_raise(s->wake);
 	if (more)
 		recv_start(s);
+	loop_poke(s->loop); /* last: perhaps this thread does the turn */
 }
 
 const char *
@@ -238,10 +194,10 @@ on_sent(void *arg)
 	if (!more)
 		pthread_cond_signal(&s->idle);
 	pthread_mutex_unlock(&s->lock);
-	if (wake)
-		link_wake_raise(s->wake);
 	if (more)
 		send_start(s);
+	if (wake)
+		loop_poke(s->loop);
 }
 
 /* A send that the kernel takes at once needs no thread of nng's to say so: an
@@ -283,7 +239,7 @@ send_now(struct link_stream *s)
 			pthread_cond_signal(&s->idle);
 		pthread_mutex_unlock(&s->lock);
 		if (rv != 0)
-			link_wake_raise(s->wake);
+			loop_poke(s->loop);
 	}
 }
 
@@ -338,12 +294,12 @@ link_stream_drain(struct link_stream *s, struct mono deadline)
 /* ---- a stream's life ---- */
 
 struct link_stream *
-link_stream_new(nng_stream *nng, bool tcp, struct link_wake *wake)
+link_stream_new(nng_stream *nng, bool tcp, struct loop *loop)
 {
 	struct link_stream *s = mem_zalloc(1, sizeof(*s));
 	pthread_condattr_t attr;
 
-	s->wake = wake;
+	s->loop = loop;
 	s->nng = nng;
 	s->chunk = mem_alloc(CHUNK_BYTES);
 	s->rx_bytes_soft = 1;
@@ -388,6 +344,12 @@ link_stream_trust(struct link_stream *s)
 
 /* The order matters: after close nothing is started that does not fail, after
  * stop no callback runs. */
+void
+link_stream_close(struct link_stream *s)
+{
+	nng_stream_close(s->nng);
+}
+
 void
 link_stream_free(struct link_stream *s)
 {

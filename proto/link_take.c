@@ -307,11 +307,11 @@ take_dial(struct link *l)
 		link_lose_unknown(l, why);
 		return;
 	case LINK_READY:
-		link_attempt_free(l->attempt);
+		links_discard(l->ls, NULL, l->attempt);
 		l->attempt = NULL;
 		if (!link_stream_user_ok(s, l->ls->group)) {
 			link_complain(l, "it runs as another user");
-			link_stream_free(s);
+			links_discard(l->ls, s, NULL);
 			link_lose(l, "another user", true);
 			return;
 		}

@@ -142,20 +142,31 @@ raftd_init(struct raftd *rd, int argc, char *argv[])
 	return 0;
 }
 
+/* One turn, by whoever has the loop; when the next one is due at the latest. */
+static struct mono
+turn(void *arg, struct mono now)
+{
+	struct raftd *rd = arg;
+
+	if (!rd->quit)
+		raftd_turn(rd, now);
+	if (rd->quit)
+		return (struct mono){0};
+	return rd->stopping ? rd->stop_by : MONO_NEVER;
+}
+
 int
 main(int argc, char *argv[])
 {
 	static struct raftd rd;
+	struct mono next = MONO_NEVER;
 	int rc;
 
 	if ((rc = raftd_init(&rd, argc, argv)) != 0)
 		return rc;
-	while (!rd.quit) {
-		/* The only wait: messages, the disk, the tick, a signal. */
-		struct mono limit = rd.stopping ? rd.stop_by : MONO_NEVER;
-
-		raftd_turn(&rd, loop_wait(rd.loop, limit));
-	}
+	loop_share(rd.loop, turn, &rd);
+	while (!rd.quit) /* the only wait: messages, the disk, the tick... */
+		next = turn(&rd, loop_wait(rd.loop, next));
 	raftd_close(&rd);
 	loop_close(rd.loop);
 	log_info("stopped");

@@ -1,7 +1,7 @@
 /* Raft's log as raftd holds it: the storage that the core and the feed of kvd
  * read from.  Recent entries are in a cache bounded by bytes; older ones are
  * read back from the WAL's segments, found by a sparse index of positions.
- * Loop thread only. */
+ * In turns of the loop only. */
 #ifndef RAFTD_RLOG_H
 #define RAFTD_RLOG_H
 

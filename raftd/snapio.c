@@ -5,8 +5,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -21,8 +19,7 @@ struct jobs { /* in order */
 struct snapio {
 	struct loop *loop; /* borrowed */
 	pthread_t thread;
-	bool started; /* loop thread only */
-	int wake_fd;  /* done has become non-empty */
+	bool started; /* loop's side only */
 
 	pthread_mutex_t lock;
 	pthread_cond_t work; /* queue has become non-empty, or stop */
@@ -65,7 +62,6 @@ run(void *arg)
 {
 	struct snapio *s = arg;
 	struct snapio_job *job;
-	uint64_t one = 1;
 	bool again;
 
 	(void)pthread_mutex_lock(&s->lock);
@@ -83,26 +79,13 @@ run(void *arg)
 		jobs_push(again ? &s->queue : &s->done, job);
 		if (again)
 			continue;
-		while (write(s->wake_fd, &one, sizeof(one)) == -1 &&
-		       errno == EINTR)
-			;
+		loop_wake(s->loop); /* no turn here: more files may wait */
 	}
 	(void)pthread_mutex_unlock(&s->lock);
 	return NULL;
 }
 
 /* ---- the loop's side ---- */
-
-static void
-on_wake(void *arg, uint32_t events)
-{
-	struct snapio *s = arg;
-	uint64_t count;
-
-	(void)events;
-	/* Empty is fine: the loop is awake, that is all it is for. */
-	(void)!read(s->wake_fd, &count, sizeof(count));
-}
 
 static void
 thread_start(struct snapio *s)
@@ -132,12 +115,6 @@ snapio_open(struct loop *loop)
 	jobs_init(&s->done);
 	(void)pthread_mutex_init(&s->lock, NULL); /* glibc's never fail */
 	(void)pthread_cond_init(&s->work, NULL);
-	s->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	if (s->wake_fd == -1) {
-		log_error("snapshots: no eventfd, leaving");
-		_exit(EX_TEMPFAIL);
-	}
-	loop_watch(loop, s->wake_fd, EPOLLIN, on_wake, s);
 	return s;
 }
 
@@ -184,8 +161,6 @@ snapio_close(struct snapio *s)
 		job->done(job, true);
 	while ((job = jobs_pop(&s->queue)) != NULL)
 		job->done(job, true);
-	loop_unwatch(s->loop, s->wake_fd);
-	(void)close(s->wake_fd);
 	(void)pthread_cond_destroy(&s->work);
 	(void)pthread_mutex_destroy(&s->lock);
 	mem_free(s);

@@ -18,15 +18,14 @@ struct snapio_job {
 	/* On the helper thread; true: again, after the others.  It shares no
 	 * memory with the loop's thread but the job's own. */
 	bool (*run)(struct snapio_job *job);
-	/* On the loop's thread, in order of completion.  cancelled: the process
+	/* In a turn of the loop, in order of completion.  cancelled: the process
 	 * is closing and run may not have been called; only free it. */
 	void (*done)(struct snapio_job *job, bool cancelled);
 };
 
 struct snapio;
 
-/* The thread starts with the first job.  An eventfd watched in loop makes
- * loop_wait() return when jobs are done. */
+/* The thread starts with the first job; loop is woken when jobs are done. */
 struct snapio *snapio_open(struct loop *loop);
 void snapio_submit(struct snapio *s, struct snapio_job *job);
 void snapio_take(struct snapio *s); /* call done for what is done */

@@ -46,7 +46,7 @@ struct wal {
 	bool remove_failed; /* under lock: an old file stayed, so all must */
 	struct wal_figures figures; /* under lock */
 
-	/* Loop thread: of wal_read(). */
+	/* In turns of the loop: of wal_read(). */
 	struct wal_reader reader;
 
 	/* Writer's thread from here on. */

@@ -12,8 +12,6 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -29,9 +27,8 @@ struct writer {
 	struct loop *loop; /* borrowed */
 	struct wal *wal;   /* borrowed; the thread's */
 	pthread_t thread;
-	int wake_fd; /* done has become non-empty */
 
-	/* Loop thread. */
+	/* In turns of the loop. */
 	struct jobs staged;
 	struct jobs taken; /* from done, not handed out yet */
 	size_t waiting;
@@ -170,15 +167,6 @@ write_jobs(struct writer *wr, const struct jobs *jobs)
 	give_positions(wr, jobs->head);
 }
 
-static void
-wake_loop(struct writer *wr)
-{
-	uint64_t one = 1;
-
-	while (write(wr->wake_fd, &one, sizeof(one)) == -1 && errno == EINTR)
-		;
-}
-
 static void *
 run(void *arg)
 {
@@ -202,7 +190,11 @@ run(void *arg)
 		jobs_move(&wr->done, &jobs);
 		idle = wr->queue.head == NULL && !wr->stop;
 		(void)pthread_mutex_unlock(&wr->lock);
-		wake_loop(wr);
+		/* If there is nothing to write, the turn may be done here. */
+		if (idle)
+			loop_poke(wr->loop);
+		else
+			loop_wake(wr->loop);
 		if (idle && wal_prepare(wr->wal) != ERR_OK)
 			_exit(EX_IOERR);
 		(void)pthread_mutex_lock(&wr->lock);
@@ -212,17 +204,6 @@ run(void *arg)
 }
 
 /* ---- the loop's side ---- */
-
-static void
-on_wake(void *arg, uint32_t events)
-{
-	struct writer *wr = arg;
-	uint64_t count;
-
-	(void)events;
-	/* Empty is fine: the loop is awake, that is all it is for. */
-	(void)!read(wr->wake_fd, &count, sizeof(count));
-}
 
 static void
 thread_start(struct writer *wr)
@@ -254,12 +235,6 @@ writer_open(struct loop *loop, struct wal *w)
 	jobs_init(&wr->done);
 	(void)pthread_mutex_init(&wr->lock, NULL); /* glibc's never fail */
 	(void)pthread_cond_init(&wr->work, NULL);
-	wr->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	if (wr->wake_fd == -1) {
-		log_error("writer: no eventfd, leaving");
-		_exit(EX_TEMPFAIL);
-	}
-	loop_watch(loop, wr->wake_fd, EPOLLIN, on_wake, wr);
 	thread_start(wr);
 	return wr;
 }
@@ -368,8 +343,6 @@ writer_close(struct writer *wr)
 	(void)pthread_join(wr->thread, NULL);
 	while ((job = writer_done(wr)) != NULL)
 		writer_job_free(&job);
-	loop_unwatch(wr->loop, wr->wake_fd);
-	(void)close(wr->wake_fd);
 	(void)pthread_cond_destroy(&wr->work);
 	(void)pthread_mutex_destroy(&wr->lock);
 	mem_free(wr->items);

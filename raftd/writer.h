@@ -19,9 +19,9 @@ struct writer_job {
 	struct wal_position *positions; /* owned; one per entry, when done */
 };
 
-/* w is borrowed; an eventfd watched in loop makes loop_wait() return when jobs
- * are done.  After loop_signals(): the thread takes no signals.  A write that
- * fails ends the process with EX_IOERR. */
+/* w is borrowed; loop is poked when jobs are done.  After loop_signals(): the
+ * thread takes no signals.  A write that fails ends the process with EX_IOERR.
+ */
 struct writer *writer_open(struct loop *loop, struct wal *w);
 /* Takes *job and sets it to NULL.  Collects; nothing starts before
  * writer_flush(), so that one turn's jobs are one write.  A job that only tells

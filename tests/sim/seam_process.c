@@ -256,6 +256,31 @@ loop_wait(struct loop *l, struct mono limit)
 	return now;
 }
 
+void
+loop_poke(struct loop *l)
+{
+	proc_wake(l->proc);
+}
+
+void
+loop_wake(struct loop *l)
+{
+	proc_wake(l->proc);
+}
+
+bool
+loop_is_home(const struct loop *l)
+{
+	(void)l;
+	return true;
+}
+
+void
+loop_share(struct loop *l, loop_turn_fn *turn, void *arg)
+{
+	(void)l, (void)turn, (void)arg;
+}
+
 /* ---- ends ---- */
 
 _Noreturn void

@@ -15,14 +15,12 @@
 #include "tests/sim/sim.h"
 
 #define FRAME_TYPE_AT 5u
-#define FD_BASE 1000 /* of a wake: its process */
 
 struct conn;
 
 /* One end; belongs to the simulator, not to the process's memory. */
 struct link_stream {
 	struct proc *proc;
-	struct link_wake *wake;
 	struct conn *conn; /* NULL: it has failed */
 	unsigned side;
 	struct buf rx;
@@ -53,7 +51,6 @@ struct packet {
 struct link_listener {
 	struct link_listener *next;
 	struct proc *proc;
-	struct link_wake *wake;
 	char url[128];
 	struct link_stream *ready[64];
 	size_t ready_count;
@@ -64,7 +61,6 @@ struct link_attempt {
 	struct link_attempt *next;
 	uint64_t id;
 	struct proc *proc;
-	struct link_wake *wake;
 	char url[128];
 	bool done;
 	const char *failed;
@@ -81,46 +77,6 @@ static struct rng *
 rng(void)
 {
 	return &sim.rng[RNG_NET];
-}
-
-/* ---- the wake ---- */
-
-int
-link_wake_open(struct link_wake *w)
-{
-	const struct proc *p = sim.current;
-
-	atomic_init(&w->raised, false);
-	w->fd = FD_BASE + (int)(p->node * ROLES + p->role);
-	return 0;
-}
-
-void
-link_wake_close(struct link_wake *w)
-{
-	w->fd = -1;
-}
-
-void
-link_wake_raise(struct link_wake *w)
-{
-	unsigned n = (unsigned)(w->fd - FD_BASE);
-
-	if (atomic_exchange(&w->raised, true))
-		return;
-	proc_wake(&sim.nodes[n / ROLES].procs[n % ROLES]);
-}
-
-void
-link_wake_drain(struct link_wake *w)
-{
-	(void)w;
-}
-
-void
-link_wake_clear(struct link_wake *w)
-{
-	atomic_store(&w->raised, false);
 }
 
 void
@@ -183,7 +139,7 @@ end_fail(struct conn *c, unsigned side, const char *why)
 	s->failed = why;
 	s->conn = NULL;
 	c->end[side] = NULL;
-	link_wake_raise(s->wake);
+	proc_wake(s->proc);
 }
 
 static void
@@ -220,7 +176,7 @@ packet_deliver(struct packet *p, struct conn *c)
 		    c->node[1 - p->to], msg_name(p->data[FRAME_TYPE_AT]),
 		    p->len);
 	buf_append(&s->rx, p->data, p->len);
-	link_wake_raise(s->wake);
+	proc_wake(s->proc);
 }
 
 static void
@@ -349,13 +305,12 @@ link_stream_send(struct link_stream *s, struct buf *fill)
 }
 
 static struct link_stream *
-stream_new(struct conn *c, unsigned side, struct proc *p, struct link_wake *w)
+stream_new(struct conn *c, unsigned side, struct proc *p)
 {
 	struct link_stream *s = calloc(1, sizeof(*s));
 
 	assert(s != NULL);
 	s->proc = p;
-	s->wake = w;
 	s->conn = c;
 	s->side = side;
 	c->end[side] = s;
@@ -366,7 +321,7 @@ void
 link_stream_start(struct link_stream *s)
 {
 	if (s->rx.len > 0 || s->failed != NULL)
-		link_wake_raise(s->wake);
+		proc_wake(s->proc);
 }
 
 void
@@ -417,6 +372,12 @@ stream_close(struct link_stream *s, bool silent)
 		conn_reap(c);
 	}
 	free(s);
+}
+
+void
+link_stream_close(struct link_stream *s)
+{
+	(void)s; /* turns are at home: they free at once */
 }
 
 void
@@ -490,7 +451,7 @@ attempt_finish(struct link_attempt *a, const char *failed)
 		return;
 	a->done = true;
 	a->failed = failed;
-	link_wake_raise(a->wake);
+	proc_wake(a->proc);
 }
 
 /* The answer to a dial is back. */
@@ -539,23 +500,23 @@ dial_event(void *arg, uint64_t id)
 		c->node[1] = node;
 		c->next = conns;
 		conns = c;
-		a->stream = stream_new(c, 0, a->proc, a->wake);
-		l->ready[l->ready_count++] = stream_new(c, 1, l->proc, l->wake);
+		a->stream = stream_new(c, 0, a->proc);
+		l->ready[l->ready_count++] = stream_new(c, 1, l->proc);
 		if (l->asked)
-			link_wake_raise(l->wake);
+			proc_wake(l->proc);
 	}
 	world_at(sim.now + base_delay(tcp), answer_event, NULL, id);
 }
 
 struct link_attempt *
-link_attempt_start(const char *url, struct link_wake *wake)
+link_attempt_start(const char *url, struct loop *loop)
 {
 	struct link_attempt *a = calloc(1, sizeof(*a));
 
+	(void)loop;
 	assert(a != NULL);
 	a->id = ++ids;
 	a->proc = sim.current;
-	a->wake = wake;
 	(void)snprintf(a->url, sizeof(a->url), "%s", url);
 	a->next = attempts;
 	attempts = a;
@@ -594,6 +555,12 @@ attempt_end(struct link_attempt *a, bool silent)
 }
 
 void
+link_attempt_close(struct link_attempt *a)
+{
+	(void)a;
+}
+
+void
 link_attempt_free(struct link_attempt *a)
 {
 	if (a != NULL)
@@ -604,15 +571,14 @@ link_attempt_free(struct link_attempt *a)
 
 int
 link_listener_open(struct link_listener **lp, const char *url, unsigned mode,
-    struct link_wake *wake)
+    struct loop *loop)
 {
 	struct link_listener *l = calloc(1, sizeof(*l));
 
-	(void)mode;
+	(void)mode, (void)loop;
 	assert(l != NULL);
 	assert(listener_find(url) == NULL);
 	l->proc = sim.current;
-	l->wake = wake;
 	l->asked = true;
 	(void)snprintf(l->url, sizeof(l->url), "%s", url);
 	l->next = listeners;
@@ -626,7 +592,7 @@ link_listener_accept(struct link_listener *l)
 {
 	l->asked = true;
 	if (l->ready_count > 0)
-		link_wake_raise(l->wake);
+		proc_wake(l->proc);
 }
 
 enum link_poll

@@ -1,5 +1,5 @@
-/* Under raftd's writer, which is the real one: its thread is a coroutine, its
- * eventfd a wake-up.  And between raftd and its WAL and writer, where the
+/* Under raftd's writer, which is the real one: its thread is a coroutine.  And
+ * between raftd and its WAL and writer, where the
  * checkers listen.  The build renames what those objects call (sim.mk). */
 #include <errno.h>
 #include <pthread.h>
@@ -15,10 +15,6 @@ int sim_pthread_join(pthread_t thread, void **result);
 int sim_cond_wait(pthread_cond_t *c, pthread_mutex_t *m);
 int sim_cond_signal(pthread_cond_t *c);
 int sim_sigmask(int how, const sigset_t *set, sigset_t *before);
-int sim_eventfd(unsigned count, int flags);
-int sim_close(int fd);
-ssize_t sim_read(int fd, void *data, size_t bytes);
-ssize_t sim_write(int fd, const void *data, size_t bytes);
 enum err sim_wal_open(struct wal **wp, const struct wal_disk *d,
     struct wal_recovered *rec,
     void (*on_entry)(
@@ -69,35 +65,6 @@ sim_sigmask(int how, const sigset_t *set, sigset_t *before)
 {
 	(void)how, (void)set, (void)before;
 	return 0;
-}
-
-int
-sim_eventfd(unsigned count, int flags)
-{
-	(void)count, (void)flags;
-	return 4;
-}
-
-int
-sim_close(int fd)
-{
-	(void)fd;
-	return 0;
-}
-
-ssize_t
-sim_read(int fd, void *data, size_t bytes)
-{
-	(void)fd, (void)data;
-	return (ssize_t)bytes;
-}
-
-ssize_t
-sim_write(int fd, const void *data, size_t bytes)
-{
-	(void)fd, (void)data;
-	proc_wake(sim.current);
-	return (ssize_t)bytes;
 }
 
 /* ---- the checkers' ears ---- */

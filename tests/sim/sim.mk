@@ -34,9 +34,7 @@ SIM_RENAME_raftd/writer.c := --redefine-sym pthread_create=sim_pthread_create \
 	--redefine-sym pthread_join=sim_pthread_join \
 	--redefine-sym pthread_cond_wait=sim_cond_wait \
 	--redefine-sym pthread_cond_signal=sim_cond_signal \
-	--redefine-sym pthread_sigmask=sim_sigmask \
-	--redefine-sym eventfd=sim_eventfd --redefine-sym close=sim_close \
-	--redefine-sym read=sim_read --redefine-sym write=sim_write
+	--redefine-sym pthread_sigmask=sim_sigmask
 SIM_RENAME_raftd/ready.c := --redefine-sym writer_submit=sim_writer_submit \
 	--redefine-sym writer_done=sim_writer_done
 SIM_RENAME_raftd/snap.c := $(SIM_RENAME_raftd/ready.c)

@@ -312,6 +312,12 @@ ends_loop(const char *log_name)
 	loop = loop_open();
 }
 
+void
+ends_share(loop_turn_fn *fn)
+{
+	loop_share(loop, fn, loop);
+}
+
 int
 ends_teardown(void)
 {

@@ -41,6 +41,8 @@ extern char tcp_url[64];
 /* Makes ends_dir and the urls.  Forking is allowed until ends_loop(). */
 int ends_setup(void);
 void ends_loop(const char *log_name);
+/* From now on other threads do turns while turn() waits; arg is the loop. */
+void ends_share(loop_turn_fn *fn);
 int ends_teardown(void);
 
 extern const struct link_ops end_ops; /* arg: struct end */

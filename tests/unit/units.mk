@@ -26,6 +26,8 @@ UNIT_link := tests/unit/link_ends.c $(LINK) proto/msg.c proto/wire.c \
 UNIT_LIBS_link := -lnng -lxxhash
 UNIT_link_stranger := $(UNIT_link)
 UNIT_LIBS_link_stranger := $(UNIT_LIBS_link)
+UNIT_link_turns := $(UNIT_link)
+UNIT_LIBS_link_turns := $(UNIT_LIBS_link)
 
 UNIT_engine := kvd/engine.c kvd/engine_memory.c kvd/engine_lmdb.c \
 	kvd/engine_leveldb.c base/blob.c base/buf.c base/file.c base/log.c \
@@ -37,6 +39,7 @@ UNIT_base_metrics := base/metrics.c base/process.c base/buf.c base/mem.c base/lo
 UNIT_base_hash := base/hash.c base/mono.c
 UNIT_LIBS_base_hash := -lxxhash
 UNIT_base_loop := base/loop.c base/mono.c base/mem.c base/log.c
+UNIT_base_turns := $(UNIT_base_loop)
 UNIT_base_file := base/file.c base/buf.c base/mem.c base/log.c
 UNIT_base_daemon := base/daemon.c base/log.c
 UNIT_LIBS_base_daemon := -lsystemd
@@ -138,8 +141,8 @@ unit-programs: $(O)/tests/lib/flip
 
 # What has a second thread; `make check-threads` runs these under
 # ThreadSanitizer.
-UNITS_THREADED := base_log_sink engine link snapio snaps store transfer \
-	writeback writer
+UNITS_THREADED := base_log_sink base_turns engine link link_turns snapio \
+	snaps store transfer writeback writer
 
 UNIT_bench_load := tests/bench/histogram.c tests/bench/request.c base/buf.c \
 	base/mem.c base/log.c

@@ -1,0 +1,233 @@
+/* base/loop: turns that other threads do. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "base/loop.h"
+
+#define LATE_MS 5000u /* a test that waits this long has failed */
+
+/* What turns touch: no lock of its own. */
+struct work {
+	struct loop *loop;
+	unsigned turns;
+	unsigned at_home;     /* of them */
+	unsigned done;        /* the last turn saw all */
+	atomic_uint news;     /* brought so far */
+	unsigned end_at;      /* then the loop's thread is wanted */
+	struct loop_timer *t; /* set in a turn, for 5 ms later */
+	bool busy;            /* in a turn */
+};
+
+static struct mono
+in_ms(uint64_t ms)
+{
+	return mono_add_ms(mono_now(), ms);
+}
+
+static struct mono
+work_turn(void *arg, struct mono now)
+{
+	struct work *w = arg;
+
+	if (w->busy) /* not cmocka's: it jumps, and this may be any thread */
+		abort();
+	w->busy = true;
+	w->turns++;
+	if (loop_is_home(w->loop))
+		w->at_home++;
+	w->done = atomic_load(&w->news);
+	if (w->t != NULL)
+		loop_timer_set(w->t, mono_add_ms(now, 5));
+	w->t = NULL;
+	w->busy = false;
+	return w->done >= w->end_at ? (struct mono){0} : MONO_NEVER;
+}
+
+static int
+set_up(void **state)
+{
+	static struct work w;
+
+	w = (struct work){.loop = loop_open(), .end_at = UINT32_MAX};
+	*state = &w;
+	return 0;
+}
+
+static int
+tear_down(void **state)
+{
+	struct work *w = *state;
+
+	loop_close(w->loop);
+	return 0;
+}
+
+static void *
+bring_one(void *arg)
+{
+	struct work *w = arg;
+
+	(void)atomic_fetch_add(&w->news, 1);
+	loop_poke(w->loop);
+	return NULL;
+}
+
+static pthread_t
+start(void *(*fn)(void *), struct work *w)
+{
+	pthread_t t;
+
+	assert_int_equal(pthread_create(&t, NULL, fn, w), 0);
+	return t;
+}
+
+static void
+a_poke_ends_the_wait_of_a_loop_that_is_not_shared(void **state)
+{
+	struct work *w = *state;
+	struct mono late = in_ms(LATE_MS);
+	pthread_t t = start(bring_one, w);
+
+	while (atomic_load(&w->news) == 0)
+		assert_false(mono_reached(late, loop_wait(w->loop, late)));
+	assert_int_equal(pthread_join(t, NULL), 0);
+	assert_int_equal(w->turns, 0);
+}
+
+static void
+who_pokes_while_the_loop_waits_does_the_turn(void **state)
+{
+	struct work *w = *state;
+	struct mono late = in_ms(LATE_MS);
+	pthread_t t;
+
+	w->end_at = 1;
+	loop_share(w->loop, work_turn, w);
+	t = start(bring_one, w);
+	/* It may run before the wait begins: then the wait is none. */
+	while (atomic_load(&w->news) == 0)
+		assert_false(mono_reached(late, loop_wait(w->loop, late)));
+	(void)work_turn(w, mono_now());
+	assert_int_equal(pthread_join(t, NULL), 0);
+	assert_int_equal(w->done, 1);
+}
+
+static void
+a_poke_during_a_turn_is_not_forgotten(void **state)
+{
+	struct work *w = *state;
+	pthread_t t;
+
+	loop_share(w->loop, work_turn, w);
+	/* We have the loop: the poke can only leave word. */
+	t = start(bring_one, w);
+	assert_int_equal(pthread_join(t, NULL), 0);
+	assert_int_equal(w->turns, 0);
+	assert_false(mono_reached(
+	    in_ms(LATE_MS - 1000), loop_wait(w->loop, in_ms(LATE_MS))));
+	(void)work_turn(w, mono_now());
+	assert_int_equal(w->done, 1);
+}
+
+static void
+note_timer(void *arg, struct mono now)
+{
+	bool *fired = arg;
+
+	(void)now;
+	*fired = true;
+}
+
+static void
+a_timer_that_another_thread_sets_in_a_turn_fires(void **state)
+{
+	struct work *w = *state;
+	struct loop_timer timer;
+	bool fired = false;
+	struct mono late = in_ms(LATE_MS);
+	pthread_t t;
+
+	loop_timer_init(w->loop, &timer, note_timer, &fired);
+	w->t = &timer;
+	loop_share(w->loop, work_turn, w);
+	t = start(bring_one, w);
+	while (!fired) {
+		assert_false(mono_reached(late, loop_wait(w->loop, late)));
+		(void)work_turn(w, mono_now());
+	}
+	assert_int_equal(pthread_join(t, NULL), 0);
+}
+
+static void
+a_wake_is_for_the_loops_own_thread(void **state)
+{
+	struct work *w = *state;
+
+	loop_share(w->loop, work_turn, w);
+	loop_wake(w->loop);
+	loop_wake(w->loop);
+	assert_false(mono_reached(
+	    in_ms(LATE_MS - 1000), loop_wait(w->loop, in_ms(LATE_MS))));
+	assert_int_equal(w->turns, 0);
+}
+
+#define BRINGERS 4u
+#define NEWS 20000u
+
+static void *
+bring_many(void *arg)
+{
+	for (unsigned i = 0; i < NEWS; i++)
+		(void)bring_one(arg);
+	return NULL;
+}
+
+/* ThreadSanitizer and work_turn()'s `busy` see that turns exclude each other;
+ * the last piece of news would be waited for in vain if a poke could be
+ * lost. */
+static void
+many_threads_bring_news_and_none_is_lost(void **state)
+{
+	struct work *w = *state;
+	struct mono late = in_ms(4 * LATE_MS);
+	struct mono next = {0};
+	pthread_t t[BRINGERS];
+
+	w->end_at = BRINGERS * NEWS;
+	loop_share(w->loop, work_turn, w);
+	for (unsigned i = 0; i < BRINGERS; i++)
+		t[i] = start(bring_many, w);
+	while (w->done < BRINGERS * NEWS) {
+		next = loop_wait(w->loop, mono_earlier(next, late));
+		assert_false(mono_reached(late, next));
+		next = work_turn(w, next);
+	}
+	for (unsigned i = 0; i < BRINGERS; i++)
+		assert_int_equal(pthread_join(t[i], NULL), 0);
+	assert_true(w->turns >= w->at_home);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    TEST(a_poke_ends_the_wait_of_a_loop_that_is_not_shared),
+	    TEST(who_pokes_while_the_loop_waits_does_the_turn),
+	    TEST(a_poke_during_a_turn_is_not_forgotten),
+	    TEST(a_timer_that_another_thread_sets_in_a_turn_fires),
+	    TEST(a_wake_is_for_the_loops_own_thread),
+	    TEST(many_threads_bring_news_and_none_is_lost),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
