@@ -18,8 +18,8 @@ struct snapio_job {
 	/* On the helper thread; true: again, after the others.  It shares no
 	 * memory with the loop's thread but the job's own. */
 	bool (*run)(struct snapio_job *job);
-	/* In a turn of the loop, in order of completion.  cancelled: the process
-	 * is closing and run may not have been called; only free it. */
+	/* In a turn of the loop, in order of completion.  cancelled: the
+	 * process is closing and run may not have been called; only free it. */
 	void (*done)(struct snapio_job *job, bool cancelled);
 };
 
