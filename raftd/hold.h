@@ -10,21 +10,24 @@
 #include "base/mono.h"
 #include "raftd/raft/raft.h"
 
-#define HOLD_MS 1u /* at most */
+#define HOLD_MS 5u /* at most, from the first of what is held on */
 
 struct hold { /* one per peer; zeroed at first */
 	bool full;
 	struct raft_msg msg; /* a MsgApp without entries */
+	struct mono due;     /* if full: it leaves then */
 	struct mono eager_until;
 };
 
 /* The node has clients of its own. */
 void hold_note_clients(struct hold *h, struct mono now);
+/* Must what is held leave before m does?  No: nothing is held, m says all of
+ * it, or m is a heartbeat, which may overtake it. */
+bool hold_precedes(const struct hold *h, const struct raft_msg *m);
 /* May m wait?  Then a copy of it is kept, instead of what was held before. */
 bool hold_put(struct hold *h, const struct raft_msg *m, struct mono now);
-/* Must what is held leave before m does?  No: m says all of it, or nothing is
- * held. */
-bool hold_precedes(const struct hold *h, const struct raft_msg *m);
+/* m leaves: what it says is not held any more. */
+void hold_sent(struct hold *h, const struct raft_msg *m);
 void hold_drop(struct hold *h);
 
 #endif

@@ -55,7 +55,7 @@ struct peers {
 	char listens[ADDRESS_BYTES_MAX + 1];
 	struct loop_timer campaign;
 	struct loop_timer release; /* of what is held */
-	bool release_due;
+	bool release_set;
 	struct mono ping_at;
 };
 
@@ -451,24 +451,37 @@ send_now(struct peer *p, const struct raft_msg *m)
 }
 
 static void
+release_at(struct peers *ps, struct mono at)
+{
+	ps->release_set = true;
+	loop_timer_set(&ps->release, at);
+}
+
+static void
 on_release(void *arg, struct mono now)
 {
 	struct peers *ps = arg;
+	struct mono next = MONO_NEVER;
 
-	(void)now;
-	ps->release_due = false;
 	for (struct peer *p = ps->list; p != NULL; p = p->next) {
-		if (p->hold.full)
+		if (!p->hold.full)
+			continue;
+		if (mono_reached(p->hold.due, now)) {
 			send_now(p, &p->hold.msg);
-		hold_drop(&p->hold);
+			hold_drop(&p->hold);
+		} else {
+			next = mono_earlier(next, p->hold.due);
+		}
 	}
+	ps->release_set = false;
+	if (next.ns != MONO_NEVER.ns)
+		release_at(ps, next);
 }
 
 void
 peers_send(struct peers *ps, const struct raft_msg *m)
 {
 	struct peer *p = peer_find(ps, m->to);
-	struct mono now = mono_now();
 
 	if (p == NULL || p->gone)
 		return; /* removed meanwhile */
@@ -476,14 +489,15 @@ peers_send(struct peers *ps, const struct raft_msg *m)
 		transfers_send(ps->rd->transfers, m);
 		return;
 	}
-	if (hold_precedes(&p->hold, m))
+	if (hold_precedes(&p->hold, m)) {
 		send_now(p, &p->hold.msg);
-	hold_drop(&p->hold);
-	if (!hold_put(&p->hold, m, now)) {
+		hold_drop(&p->hold);
+	}
+	if (!hold_put(&p->hold, m, mono_now())) {
+		hold_sent(&p->hold, m);
 		send_now(p, m);
-	} else if (!ps->release_due) {
-		ps->release_due = true;
-		loop_timer_set(&ps->release, mono_add_ms(now, HOLD_MS));
+	} else if (!ps->release_set) { /* else it is set to an earlier time */
+		release_at(ps, p->hold.due);
 	}
 }
 
