@@ -28,8 +28,9 @@ struct join {
 	uint64_t incarnation; /* of the directory that will be made */
 	struct door doors[NODES_MAX];
 	uint32_t count;
-	enum err told;  /* the last answer that was logged */
-	bool refreshes; /* it is a member, and asks for the others */
+	struct mono asked; /* those who have dialed */
+	enum err told;     /* the last answer that was logged */
+	bool refreshes;    /* it is a member, and asks for the others */
 	bool member;
 	uint64_t cluster;
 	struct wal_conf conf;
@@ -102,9 +103,8 @@ become_member(struct join *j, const struct joinmsg_answer *m)
 }
 
 static enum err
-learn_members(struct join *j, const struct joinmsg_answer *m)
+learn_members(struct raftd *rd, const struct joinmsg_answer *m)
 {
-	struct raftd *rd = j->rd;
 	struct wal_conf conf;
 
 	if (wal_conf_decode(m->members, &conf) != ERR_OK ||
@@ -137,7 +137,7 @@ door_take(void *arg, struct link *l, uint8_t type, struct wire *w)
 	if (j->member || j->rd->quit)
 		return ERR_OK;
 	if (j->refreshes) /* it is told in other ways that it was removed */
-		return code == ERR_OK ? learn_members(j, &m) : ERR_OK;
+		return code == ERR_OK ? learn_members(j->rd, &m) : ERR_OK;
 	if (code == ERR_OK)
 		return become_member(j, &m);
 	if (code == ERR_REMOVED || code == ERR_CONFLICT)
@@ -208,18 +208,37 @@ join_close(struct join *j)
 }
 
 static void
-ask(struct door *d, struct mono now)
+send_ask(const struct join *j, struct link *l)
 {
 	struct joinmsg_ask m = {
-	    .id = d->join->rd->opt.id, .incarnation = d->join->incarnation};
-	struct wire *w;
+	    .id = j->rd->opt.id, .incarnation = j->incarnation};
+	struct wire *w = link_begin(l, MSG_JOIN_ASK);
 
-	if (!link_is_up(d->link) || mono_ms_since(d->asked, now) < ASK_MS ||
-	    (w = link_begin(d->link, MSG_JOIN_ASK)) == NULL)
+	if (w == NULL)
 		return;
 	(void)joinmsg_ask_wire(w, &m);
-	link_end(d->link);
+	link_end(l);
+}
+
+static void
+ask(struct door *d, struct mono now)
+{
+	if (!link_is_up(d->link) || mono_ms_since(d->asked, now) < ASK_MS)
+		return;
+	send_ask(d->join, d->link);
 	d->asked = now;
+}
+
+static void
+ask_callers(struct join *j, struct mono now)
+{
+	struct link *l;
+
+	if (mono_ms_since(j->asked, now) < ASK_MS)
+		return;
+	for (uint32_t i = 0; (l = peers_caller(j->rd->peers, i)) != NULL; i++)
+		send_ask(j, l);
+	j->asked = now;
 }
 
 bool
@@ -263,8 +282,23 @@ join_refresh(struct raftd *rd, struct mono now)
 		rd->refresh->refreshes = true;
 		rd->refresh->incarnation = rd->identity.incarnation;
 	}
-	for (uint32_t i = 0; rd->refresh != NULL && i < rd->refresh->count; i++)
+	if (rd->refresh == NULL)
+		return;
+	for (uint32_t i = 0; i < rd->refresh->count; i++)
 		ask(&rd->refresh->doors[i], now);
+	ask_callers(rd->refresh, now);
+}
+
+enum err
+join_answered(struct raftd *rd, struct wire *w)
+{
+	struct joinmsg_answer m;
+
+	if (joinmsg_answer_wire(w, &m) != ERR_OK)
+		return ERR_MALFORMED;
+	if (rd->refresh == NULL || err_from_u8(m.code) != ERR_OK)
+		return ERR_OK; /* it came late, or says nothing new */
+	return learn_members(rd, &m);
 }
 
 /* ---- a member ---- */

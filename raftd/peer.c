@@ -15,6 +15,7 @@
 #include "raftd/orders.h"
 #include "raftd/raftd.h"
 #include "raftd/rmsg.h"
+#include "raftd/strangers.h"
 #include "raftd/transfer.h"
 
 /* A leader whose connections have all ended at once has most likely died: its
@@ -52,6 +53,7 @@ struct peers {
 	struct peer *list;
 	bool some_gone, some_move;
 	unsigned joining; /* accepted links of nodes that want to join */
+	struct strangers strangers;
 	char listens[ADDRESS_BYTES_MAX + 1];
 	struct loop_timer campaign;
 	struct loop_timer release; /* of what is held */
@@ -217,11 +219,10 @@ out_down(void *arg, struct link *l)
 static enum err
 out_take(void *arg, struct link *l, uint8_t type, struct wire *w)
 {
-	(void)arg;
-	(void)l;
-	(void)type;
-	(void)w;
-	return ERR_MALFORMED; /* the way out is one-way */
+	const struct peer *p = arg;
+
+	/* The way out is one-way, but who is dialed may not know who dials. */
+	return join_asked(p->rd, l, type, w);
 }
 
 static void
@@ -261,6 +262,8 @@ in_up(void *arg, struct link *l, const struct msg_hello *theirs)
 		rd->peers->joining++;
 		return ERR_OK;
 	}
+	if (strangers_wanted(rd, theirs))
+		return strangers_add(&rd->peers->strangers, l);
 	err = peers_check_hello(rd, l, theirs);
 	p = peer_find(rd->peers, theirs->node);
 	if (err != ERR_OK || p == NULL)
@@ -321,6 +324,7 @@ in_down(void *arg, struct link *l)
 		rd->peers->joining--;
 		return;
 	}
+	strangers_down(&rd->peers->strangers, l);
 	transfers_down(rd->transfers, l);
 	p = peer_find(rd->peers, link_peer(l)->node);
 	for (unsigned i = 0; p != NULL && i < p->in; i++) {
@@ -381,7 +385,9 @@ in_take(void *arg, struct link *l, uint8_t type, struct wire *w)
 
 	if (link_peer(l)->cluster == 0)
 		return join_asked(rd, l, type, w);
-	if (p == NULL || p->gone)
+	if (type == MSG_JOIN_ANSWER)
+		return join_answered(rd, w);
+	if (p == NULL || p->gone || strangers_have(&rd->peers->strangers, l))
 		return ERR_OK; /* removed; it is told when it dials again */
 	p->received_bytes += w->left;
 	p->word = ERR_OK;
@@ -614,6 +620,7 @@ peers_run(struct peers *ps, struct mono now)
 {
 	struct peer **pp = &ps->list;
 
+	strangers_part(&ps->strangers, ps->rd);
 	if (ps->some_move)
 		finish_moves(ps);
 	if (!ps->some_gone)
@@ -720,6 +727,20 @@ peers_link(const struct peers *ps, uint64_t id)
 	const struct peer *p = peer_find(ps, id);
 
 	return p != NULL && link_is_up(p->out) ? p->out : NULL;
+}
+
+struct link *
+peers_caller(const struct peers *ps, uint32_t i)
+{
+	if (i < ps->strangers.count)
+		return ps->strangers.links[i];
+	i -= ps->strangers.count;
+	for (const struct peer *p = ps->list; p != NULL; p = p->next) {
+		if (i < p->in)
+			return p->ins[i];
+		i -= p->in;
+	}
+	return NULL;
 }
 
 uint64_t

@@ -219,6 +219,9 @@ void peers_run(struct peers *ps, struct mono now);
 enum err peers_word(const struct peers *ps, uint64_t id);
 /* Tell the core whom messages did not reach. */
 void peers_report(struct peers *ps);
+/* The i-th link that other nodes have dialed, those of nodes that this one does
+ * not know among them; NULL: there are not so many. */
+struct link *peers_caller(const struct peers *ps, uint32_t i);
 /* For connections of their own: may this one be at the other end? */
 enum err peers_check_hello(
     const struct raftd *rd, struct link *l, const struct msg_hello *theirs);

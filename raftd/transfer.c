@@ -203,6 +203,8 @@ out_take(void *arg, struct link *l, uint8_t type, struct wire *w)
 	struct snapmsg_want m;
 
 	(void)l;
+	if (type == MSG_JOIN_ASK)
+		return ERR_OK; /* the ordinary link answers */
 	if (type != MSG_SNAP_WANT || snapmsg_want_wire(w, &m) != ERR_OK)
 		return ERR_MALFORMED;
 	if (s->over || !snapfile_id_equal(&m.id, &s->id))

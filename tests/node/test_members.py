@@ -278,6 +278,28 @@ def test_a_node_moves_to_another_address(make_cluster):
     cluster.check_same_state()
 
 
+def test_who_knows_nobody_any_more_asks_the_nodes_that_dial_it(make_cluster):
+    cluster = make_cluster(["lmdb"])
+    one = cluster.node(1)
+    fill(one, 0, 10)
+    away = cluster.newcomer(2)
+    away.start()
+    assert members.add(one, away, promote="manual").status == 201
+    away.wait_ready()
+    away.kill_all()
+    new = cluster.newcomer(3)
+    new.start()
+    assert members.replace(one, 1, new).status == 202
+    assert members.ended(one) == 78
+    fill(new, 10, 20)
+    away.start()  # it knows node 1, which is gone, and not its leader
+    away.wait_logged("peer refused, .* node=3")
+    away.wait_logged("members learned from another node", seconds=30.0)
+    away.wait_ready(30.0)
+    assert set(members.known(away)) == {2, 3}
+    cluster.check_same_state()
+
+
 def test_leadership_goes_where_it_is_told_to(make_cluster):
     cluster = make_cluster(["memory", "memory", "memory"])
     leader, others = followers(cluster)

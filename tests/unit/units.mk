@@ -9,6 +9,10 @@ UNIT_LIBS_cluster := -lxxhash
 UNIT_hold := raftd/hold.c raftd/raft/msg.c base/blob.c base/buf.c base/mem.c base/mono.c base/log.c
 UNIT_plan := raftd/plan.c raftd/majority.c $(UNIT_cluster)
 UNIT_LIBS_plan := -lxxhash
+UNIT_join := tests/unit/link_fake.c raftd/join.c raftd/joinmsg.c \
+	proto/msg.c proto/err.c base/mono.c $(UNIT_cluster)
+UNIT_LIBS_join := -lxxhash
+UNIT_strangers := raftd/strangers.c
 UNIT_rmsg := raftd/rmsg.c proto/wire.c base/buf.c base/mem.c base/blob.c \
 	base/log.c raftd/raft/msg.c
 
