@@ -23,7 +23,8 @@ struct order {
 static struct order orders[ORDERS_MAX];
 static size_t order_count;
 static uint64_t rest_until;
-static bool unlucky; /* a disk was lost while an order was under way */
+static uint64_t tidy_at; /* not before: the next look at who is nobody */
+static bool unlucky;     /* a disk was lost while an order was under way */
 static uint64_t last_id;
 
 static struct rng *
@@ -36,7 +37,7 @@ void
 admin_reset(void)
 {
 	order_count = 0;
-	rest_until = 0;
+	rest_until = tidy_at = 0;
 	unlucky = false;
 	last_id = 0;
 }
@@ -110,7 +111,8 @@ conf_of(unsigned node)
 }
 
 /* Do all other voters know that node id is there, for good?  (Others ask when
- * they hear of no leader.) */
+ * they hear of no leader, and what they are told is not on their disks before
+ * the log brings it.) */
 static bool
 is_known_at(const struct wal_conf *members, uint64_t id, const char *address)
 {
@@ -126,7 +128,7 @@ is_known_at(const struct wal_conf *members, uint64_t id, const char *address)
 			continue;
 		m = conf != NULL ? cluster_member(conf, id) : NULL;
 		if (m == NULL || strcmp(m->address, address) != 0 ||
-		    check_raft_conf_of(node) < conf->index)
+		    check_raft_conf_of(node) < conf->members_index)
 			return false;
 	}
 	return true;
@@ -176,25 +178,6 @@ newest_conf(void)
 	return best;
 }
 
-void
-admin_look(void)
-{
-	const struct wal_conf *conf = newest_conf();
-	struct wal_conf copy;
-
-	if (conf == NULL)
-		return;
-	copy = *conf; /* its raftd may be restarted here */
-	for (unsigned i = 1; i <= sim.slots; i++) {
-		uint64_t id = id_at(&copy, i);
-
-		if (id != 0 && is_waiting(i))
-			start_machine(i, id, &copy);
-		else
-			move_machine(i, &copy);
-	}
-}
-
 static void
 start_event(void *arg, uint64_t node)
 {
@@ -224,6 +207,10 @@ carried_out(const struct order *o, const struct msg_controlled *m)
 	switch ((enum msg_order)o->control.order) {
 	case MSG_ORDER_ADD:
 	case MSG_ORDER_REPLACE:
+		/* Given twice, it may be carried out twice, if the first one
+		 * was removed meanwhile: see tidy(). */
+		if (!is_waiting(o->machine))
+			return;
 		sim.nodes[o->machine].id = m->id;
 		world_at(sim.now + nemesis_duration() / 4, start_event, NULL,
 		    o->machine);
@@ -298,6 +285,58 @@ give(struct order *o)
 	    o->through);
 }
 
+static bool
+is_being_removed(uint64_t id)
+{
+	for (size_t i = 0; i < order_count; i++)
+		if (orders[i].open && orders[i].control.id == id &&
+		    orders[i].control.order == MSG_ORDER_REMOVE)
+			return true;
+	return false;
+}
+
+/* An order to bring in a machine that was given twice is carried out twice, if
+ * who came of the first one is removed in between.  Then there is a member whom
+ * nobody will be: its machine has had an id.  It is removed again. */
+static void
+tidy(const struct wal_conf *conf)
+{
+	struct order o = {.through = check_raft_leader()};
+
+	if (o.through == 0 || sim.now < tidy_at)
+		return;
+	tidy_at = sim.now + sim.election_ms * MS;
+	o.control.order = MSG_ORDER_REMOVE;
+	for (unsigned i = 1; i <= sim.slots; i++) {
+		o.control.id = id_at(conf, i);
+		if (o.control.id != 0 && !is_waiting(i) &&
+		    sim.nodes[i].id != o.control.id &&
+		    !is_being_removed(o.control.id))
+			give(&o);
+	}
+}
+
+void
+admin_look(void)
+{
+	const struct wal_conf *conf = newest_conf();
+	struct wal_conf copy;
+
+	if (conf == NULL)
+		return;
+	copy = *conf; /* its raftd may be restarted here */
+	for (unsigned i = 1; i <= sim.slots; i++) {
+		uint64_t id = id_at(&copy, i);
+
+		if (id != 0 && is_waiting(i))
+			start_machine(i, id, &copy);
+		else
+			move_machine(i, &copy);
+	}
+	if (!sim.raw)
+		tidy(&copy);
+}
+
 static uint64_t
 any_member(const struct wal_conf *conf)
 {
@@ -363,14 +402,11 @@ draw_reuse(struct order *o, const struct wal_conf *conf)
 	    "10.0.0.99:%zu", 1000 + order_count);
 }
 
-/* Is everyone there, and where all others think he is, and nobody new?  Else it
- * is not the time to move a machine: who is away would look for it where it
- * was, and may know nobody else to ask. */
+/* Is everyone there, and where all others think he is?  Else it is not the time
+ * to move a machine. */
 static bool
 is_moving_time(const struct wal_conf *conf)
 {
-	if (conf->state.learners.count > 0)
-		return false;
 	for (size_t i = 0; i < order_count; i++)
 		if (orders[i].control.order == MSG_ORDER_UPDATE &&
 		    (orders[i].open || orders[i].lost))
@@ -483,13 +519,15 @@ admin_strike(void)
 {
 	struct order o = {
 	    .through = (unsigned)rng_between(rng(), 1, sim.slots)};
-	const struct wal_conf *conf = conf_of(o.through);
+	const struct wal_conf *conf;
 
-	if (conf == NULL || conf->member_count == 0 || sim.now < rest_until)
-		return;
-	if (!client_order(o.through, NULL))
-		return; /* its httpd is away */
+	if (sim.now < rest_until || conf_of(o.through) == NULL ||
+	    !client_order(o.through, NULL))
+		return; /* its raftd or its httpd is away */
 	admin_look();
+	conf = conf_of(o.through); /* it may have moved */
+	if (conf == NULL || conf->member_count == 0)
+		return;
 	if (draw_again(&o) || draw(&o, conf))
 		give(&o);
 }
@@ -510,7 +548,7 @@ is_known_to_all(uint64_t id, const struct wal_conf *members)
 			continue;
 		m = conf != NULL ? cluster_member(conf, id) : NULL;
 		if (m == NULL || m->incarnation == 0 ||
-		    check_raft_conf_of(node) < conf->index)
+		    check_raft_conf_of(node) < conf->members_index)
 			return false;
 	}
 	return true;
@@ -535,6 +573,34 @@ admin_lost_quorum(void)
 	       !check_members_quorum(check_members_at(UINT64_MAX), healthy());
 }
 
+/* Would they be a quorum now, and with whichever learners have become voters,
+ * in the place of others or not, before this is noticed? */
+static bool
+stays_quorum(uint64_t have, const struct wal_conf *conf)
+{
+	struct members now = *check_members_at(UINT64_MAX), soon;
+	const struct wal_member *new[SIM_START_MAX];
+	unsigned count = 0;
+
+	for (uint32_t i = 0; i < conf->member_count; i++)
+		if ((now.learners >> conf->members[i].id & 1) != 0 &&
+		    count < SIM_START_MAX)
+			new[count++] = &conf->members[i];
+	for (unsigned some = 0; some < 1u << count; some++) {
+		soon = now;
+		for (unsigned i = 0; i < count; i++)
+			if ((some >> i & 1) != 0)
+				soon.voters |= UINT64_C(1) << new[i]->id;
+		for (unsigned i = 0; i < count; i++)
+			if ((some >> i & 1) != 0 && new[i]->replaces != 0)
+				soon.voters &=
+				    ~(UINT64_C(1) << new[i]->replaces);
+		if (!check_members_quorum(&soon, have))
+			return false;
+	}
+	return true;
+}
+
 static void
 back_event(void *arg, uint64_t node)
 {
@@ -547,15 +613,13 @@ admin_wipe(void)
 {
 	unsigned leader = check_raft_leader();
 	unsigned node = (unsigned)rng_between(rng(), 1, sim.slots);
-	struct members now = *check_members_at(UINT64_MAX), soon = now;
 	struct node *n = &sim.nodes[node];
 
-	soon.voters |= soon.learners; /* before this is noticed */
 	if (sim.forced || leader == 0 || conf_of(leader) == NULL || n->off ||
 	    n->wiped || n->id == 0 || sim.now < rest_until ||
 	    !check_members_has(n->id) ||
-	    !check_members_quorum(&now, healthy() & ~(UINT64_C(1) << n->id)) ||
-	    !check_members_quorum(&soon, healthy() & ~(UINT64_C(1) << n->id)) ||
+	    !stays_quorum(
+		healthy() & ~(UINT64_C(1) << n->id), conf_of(leader)) ||
 	    !is_known_to_all(n->id, conf_of(leader)))
 		return;
 	for (size_t i = 0; i < order_count; i++) {

@@ -275,8 +275,8 @@ draw_settings(void)
 	sim.keys = (uint32_t)rng_between(r, 2, SIM_KEYS_MAX);
 	draw_limits();
 	draw_hostility();
-	sim.raw = rng_chance(r, 350) ||
-		  (sim.opt.without >> FAULT_ORDER & 1) != 0;
+	sim.raw =
+	    rng_chance(r, 350) || (sim.opt.without >> FAULT_ORDER & 1) != 0;
 	sim.forced = rng_chance(r, 500);
 	sim.own_ids = rng_chance(r, 400);
 	/* In half of the runs nodes take snapshots and cut their logs. */
@@ -418,7 +418,7 @@ applied_all(unsigned node)
 
 	return sim.nodes[node].off || sim.nodes[node].wiped ||
 	       !nemesis_is_member(node) ||
-	       (p->alive &&
+	       (p->alive && p->rd->feed != NULL && /* not just restarted */
 		   feed_applied(p->rd->feed) == check_raft_committed());
 }
 
