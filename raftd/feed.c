@@ -5,7 +5,10 @@
  * is brought up to date by the same code that feeds a live one.  If the log
  * begins behind what kvd has, or is much longer than a snapshot, a snapshot
  * comes first (load.c).  What was sent and is not yet acknowledged as applied
- * is bounded by FEED_WINDOW_BYTES. */
+ * is bounded by FEED_WINDOW_BYTES.
+ *
+ * Where nobody waits for kvd, as on followers whose clients are elsewhere,
+ * commits gather for GATHER_MS before it is woken for them. */
 #include <assert.h>
 #include <inttypes.h>
 #include <string.h>
@@ -15,6 +18,11 @@
 #include "raftd/raftd.h"
 #include "raftd/snap.h"
 #include "raftd/transfer.h"
+
+#define GATHER_MS 2u
+#define GATHER_ENTRIES 64u
+/* This node's httpd wanted something so lately that its clients may wait. */
+#define EAGER_MS 20u
 
 /* A READ that may be sent once the entries up to index are. */
 struct feed_wait {
@@ -48,7 +56,17 @@ struct feed {
 	size_t wait_bytes; /* of their bodies */
 	struct feed_sent *sent, **sent_tail;
 	size_t sent_bytes;
+	struct mono eager_until;
+	struct mono gathered_at; /* MONO_NEVER: nothing gathers */
+	struct loop_timer gathered;
 };
+
+/* It makes the turn whose feed_run() does the work. */
+static void
+on_gathered(void *arg, struct mono now)
+{
+	(void)arg, (void)now;
+}
 
 struct feed *
 feed_open(struct raftd *rd)
@@ -56,6 +74,8 @@ feed_open(struct raftd *rd)
 	struct feed *f = mem_zalloc(1, sizeof(*f));
 
 	f->rd = rd;
+	f->gathered_at = MONO_NEVER;
+	loop_timer_init(rd->loop, &f->gathered, on_gathered, f);
 	f->waits_tail = &f->waits;
 	f->sent_tail = &f->sent;
 	return f;
@@ -104,6 +124,7 @@ feed_close(struct feed *f)
 	feed_drop_reads(f);
 	sent_drop(f, UINT64_MAX);
 	load_close(f->load);
+	loop_timer_stop(&f->gathered);
 	mem_free(f);
 }
 
@@ -382,9 +403,35 @@ snapshot_first(struct feed *f)
 }
 
 void
-feed_run(struct feed *f)
+feed_note_clients(struct feed *f, struct mono now)
 {
-	if (!link_is_up(f->kvd) || snapshot_first(f))
+	f->eager_until = mono_add_ms(now, EAGER_MS);
+}
+
+/* Shall what there is wait for more? */
+static bool
+gathers(struct feed *f, struct mono now)
+{
+	if (f->next > f->published || f->waits != NULL ||
+	    !mono_reached(f->eager_until, now) ||
+	    f->published - f->next >= GATHER_ENTRIES) {
+		f->gathered_at = MONO_NEVER;
+		return false;
+	}
+	if (f->gathered_at.ns == MONO_NEVER.ns) {
+		f->gathered_at = mono_add_ms(now, GATHER_MS);
+		loop_timer_set(&f->gathered, f->gathered_at);
+	}
+	if (!mono_reached(f->gathered_at, now))
+		return true;
+	f->gathered_at = MONO_NEVER;
+	return false;
+}
+
+void
+feed_run(struct feed *f, struct mono now)
+{
+	if (!link_is_up(f->kvd) || snapshot_first(f) || gathers(f, now))
 		return;
 	while (link_is_up(f->kvd)) {
 		send_reads(f);

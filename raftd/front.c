@@ -262,8 +262,10 @@ front_take(void *arg, struct link *l, uint8_t type, struct wire *w)
 		return feed_take(rd->feed, type, w);
 	switch (type) {
 	case MSG_PROPOSE:
+		feed_note_clients(rd->feed, mono_now());
 		return take_proposal(rd, l, w);
 	case MSG_READ:
+		feed_note_clients(rd->feed, mono_now());
 		return take_read(rd, w);
 	case MSG_STATUS_ASK:
 		if (msg_status_ask_wire(w, &ask) != ERR_OK)

@@ -201,8 +201,8 @@ raftd_turn(struct raftd *rd, struct mono now)
 	reads_run(rd->reads); /* a round that has ended makes room */
 	ready_run(rd);
 	front_announce(rd->front);
-	feed_run(rd->feed);     /* commits and reads to kvd */
-	links_flush(rd->links); /* one send per link */
+	feed_run(rd->feed, now); /* commits and reads to kvd */
+	links_flush(rd->links);  /* one send per link */
 }
 
 void

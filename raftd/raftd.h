@@ -294,7 +294,9 @@ void feed_publish(struct feed *f, uint64_t index);
 void feed_read(struct feed *f, uint64_t index, struct blob *body);
 void feed_drop_reads(struct feed *f);
 /* Send what kvd may have and its window has room for. */
-void feed_run(struct feed *f);
+void feed_run(struct feed *f, struct mono now);
+/* httpd wants something now: its clients wait for kvd. */
+void feed_note_clients(struct feed *f, struct mono now);
 bool feed_connected(const struct feed *f);
 struct link *feed_link(const struct feed *f); /* NULL: away */
 /* kvd gets, or needs, a snapshot: it is behind the log. */
