@@ -194,6 +194,16 @@ dirs_has_room(const char *kv_dir, const char *engine)
 	return (uint64_t)fs.f_bavail * fs.f_frsize > bytes + bytes / 2;
 }
 
+uint64_t
+dirs_free_bytes(const char *kv_dir)
+{
+	struct statvfs fs;
+
+	if (statvfs(kv_dir, &fs) == -1)
+		return UINT64_MAX;
+	return (uint64_t)fs.f_bavail * fs.f_frsize;
+}
+
 bool
 dirs_exists_damaged(const char *kv_dir, const char *engine)
 {

@@ -13,6 +13,7 @@
 #define KVD_DIRS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "proto/err.h"
 
@@ -44,6 +45,8 @@ enum err dirs_set_aside(const char *kv_dir, const char *engine);
 /* Is there room on the disk for another one as large as ENGINE, and half as
  * much again?  True if that cannot be told. */
 bool dirs_has_room(const char *kv_dir, const char *engine);
+/* Bytes that may still be written there; UINT64_MAX if that cannot be told. */
+uint64_t dirs_free_bytes(const char *kv_dir);
 bool dirs_exists_damaged(const char *kv_dir, const char *engine);
 enum err dirs_remove_damaged(const char *kv_dir, const char *engine);
 

@@ -11,6 +11,9 @@
 #include "kvd/marker.h"
 #include "kvd/session.h"
 
+/* Of a key in an engine, besides itself and its value: at least. */
+#define KEY_OVERHEAD_BYTES 32u
+
 struct load {
 	const char *kv_dir;
 	struct msg_snap_head head;
@@ -42,6 +45,25 @@ open_store(struct load *l, const struct engine_ops *ops)
 	}
 	l->open = true;
 	return ERR_OK;
+}
+
+bool
+load_has_room(const struct engine_ops *ops, const char *kv_dir,
+    const struct msg_snap_head *head)
+{
+	const uint64_t need = head->bytes + head->keys * KEY_OVERHEAD_BYTES;
+	uint64_t room;
+
+	if (!ops->durable)
+		return true;
+	room = dirs_free_bytes(kv_dir);
+	if (room >= need)
+		return true;
+	log_errorx("the disk has no room to load a state beside the present "
+		   "one, which is kept; free some space, it is tried again "
+		   "dir=%s bytes_free=%" PRIu64 " bytes_needed=%" PRIu64,
+	    kv_dir, room, need);
+	return false;
 }
 
 enum err

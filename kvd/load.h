@@ -21,6 +21,10 @@
 struct kvd;
 struct load;
 
+/* Is there room for such a state beside the present one, as far as can be told
+ * before it is there?  Logged if not. */
+bool load_has_room(const struct engine_ops *ops, const char *kv_dir,
+    const struct msg_snap_head *head);
 /* Of a state that raftd or another engine has; it will be owner's.  Strings
  * are borrowed.  Errors of all calls are logged; after one, abandon it. */
 enum err load_open(struct load **lp, const struct engine_ops *ops,
@@ -45,8 +49,8 @@ uint64_t load_keys(const struct load *l); /* so far */
 enum err loading_take(struct kvd *k, uint8_t type, struct wire *body);
 /* The link broke, or kvd leaves. */
 void loading_stop(struct kvd *k);
-/* Not yet, after a state that was not what it claimed to be: raftd would send
- * it again at once. */
+/* Not yet, after a state that was not what it claimed to be, or that there was
+ * no room for: raftd would send it again at once. */
 bool loading_must_wait(const struct kvd *k);
 
 #endif

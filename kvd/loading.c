@@ -5,8 +5,8 @@
 #include "base/log.h"
 #include "kvd/kvd.h"
 
-/* After a state that was damaged: time for raftd to find another one, and for
- * people to read the log line. */
+/* After a state that was damaged, or too large for the disk: time for raftd to
+ * find another one, and for people to read the log line. */
 #define WAIT_MS 5000u
 
 void
@@ -25,11 +25,17 @@ loading_must_wait(const struct kvd *k)
 	return !mono_reached(k->load_not_before, mono_now());
 }
 
+static void
+wait_before_next(struct kvd *k)
+{
+	k->load_not_before = mono_add_ms(mono_now(), WAIT_MS);
+}
+
 static enum err
 give_up(struct kvd *k, enum err why)
 {
 	load_abandon(&k->load);
-	k->load_not_before = mono_add_ms(mono_now(), WAIT_MS);
+	wait_before_next(k);
 	/* A store that cannot be written is not raftd's file's fault. */
 	if (why == ERR_IO || why == ERR_NO_SPACE)
 		kvd_fail(k, why);
@@ -54,6 +60,10 @@ take_head(struct kvd *k, struct wire *body)
 	}
 	snapshot_stop(k); /* of what is about to go */
 	load_abandon(&k->load);
+	if (!load_has_room(k->store.ops, k->kv_dir, &head)) {
+		wait_before_next(k);
+		return ERR_NO_SPACE; /* nothing has been written: go on */
+	}
 	log_info("loading begins index=%" PRIu64 " keys=%" PRIu64
 		 " bytes=%" PRIu64 " applied=%" PRIu64,
 	    head.index, head.keys, head.bytes, s->applied);

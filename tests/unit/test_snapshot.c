@@ -516,6 +516,30 @@ chunks_have_to_follow_each_other(void **state)
 
 /* What fails is the new store; the old one goes on. */
 static void
+a_state_that_the_disk_has_no_room_for_is_refused_at_once(void **state)
+{
+	struct fixture *f = *state;
+	struct fixture *g = other_fixture("memory");
+	struct msg_snap_head head;
+	struct copy c;
+
+	put_large(g, 1, 3, 'x');
+	put_large(f, 1, 1, 'y');
+	c = copy_of(g);
+	head = c.head;
+	head.bytes = UINT64_C(1) << 60; /* more than any disk has */
+	assert_int_equal(load_head(f, head), ERR_NO_SPACE);
+	assert_null(f->kvd.load);
+	assert_true(loading_must_wait(&f->kvd));
+	assert_int_equal(f->kvd.exit_code, 0); /* it goes on as it is */
+	assert_int_equal(f->kvd.store.state.applied, 1);
+	assert_int_equal(load_copy(f, &c), ERR_OK);
+	assert_int_equal(f->kvd.store.state.applied, 3);
+	copy_free(&c);
+	other_free(g);
+}
+
+static void
 a_disk_that_is_full_leaves_the_old_state(void **state)
 {
 	struct fixture *f = *state;
@@ -752,6 +776,7 @@ main(void)
 	    EACH_ENGINE(a_damaged_state_is_refused_and_the_old_one_stays),
 	    EACH_ENGINE(a_head_that_lies_is_refused),
 	    EACH_ENGINE(chunks_have_to_follow_each_other),
+	    DURABLE(a_state_that_the_disk_has_no_room_for_is_refused_at_once),
 	    DURABLE(a_disk_that_is_full_leaves_the_old_state),
 	    DURABLE(after_a_kill_there_is_the_old_store_or_the_new_one),
 	    DURABLE(
