@@ -33,38 +33,59 @@ kvd_fail(struct kvd *k, enum err why)
 
 /* --- one command --- */
 
+/* Of a batch that is being applied; its bytes are the entry's. */
+struct taken_cmd {
+	struct cmd cmd;
+	uint64_t hash; /* heads_hash() of its key */
+};
+
 /* A key as it is before a command. */
 struct found {
 	bool exists;
-	struct key_record was; /* zeroes if it does not exist */
-	struct hash128 hash;   /* its part in the state hash, or zero */
+	struct key_head was; /* zeroes if it does not exist */
 };
 
-/* was.value is borrowed until the next call on the store. */
 static enum err
-find_key(
+find_in_store(
     struct kvd *k, struct bytes key, struct bytes name, struct found *found)
 {
-	struct store_found record;
+	struct store_found stored;
+	struct key_record record;
 	struct wire w;
-	enum err rc = store_get(&k->store, name, &record);
+	enum err rc = store_get(&k->store, name, &stored);
 
-	memset(found, 0, sizeof *found);
 	if (rc == ERR_NOT_FOUND)
 		return ERR_OK;
 	if (rc != ERR_OK)
 		return rc;
-	wire_decode(&w, record.record);
-	if (key_record_wire(&w, &found->was) != ERR_OK) {
+	wire_decode(&w, stored.record);
+	if (key_record_wire(&w, &record) != ERR_OK) {
 		log_errorx("store is damaged dir=%s record=key bytes=%zu",
-		    k->store.dir, record.record.len);
+		    k->store.dir, stored.record.len);
 		return ERR_CORRUPT;
 	}
 	found->exists = true;
-	found->hash = record.hashed ? record.hash
-				    : key_record_hash(
-					  key, record.record, &k->hash_scratch);
+	found->was = (struct key_head){
+	    .hash = stored.hashed
+			? stored.hash
+			: key_record_hash(key, stored.record, &k->scratch),
+	    .create_revision = record.create_revision,
+	    .mod_revision = record.mod_revision,
+	    .version = record.version,
+	    .value_bytes = record.value.len,
+	};
 	return ERR_OK;
+}
+
+static enum err
+find_key(struct kvd *k, const struct taken_cmd *t, struct bytes name,
+    struct found *found)
+{
+	const struct bytes key = t->cmd.key;
+
+	memset(found, 0, sizeof *found);
+	found->exists = heads_find(&k->store.heads, key, t->hash, &found->was);
+	return found->exists ? ERR_OK : find_in_store(k, key, name, found);
 }
 
 static bool
@@ -91,17 +112,17 @@ uncount_key(struct state *s, struct bytes key, const struct found *found)
 	if (!found->exists)
 		return;
 	s->keys--;
-	s->bytes -= key.len + found->was.value.len;
-	s->hash = hash128_sub(s->hash, found->hash);
+	s->bytes -= key.len + found->was.value_bytes;
+	s->hash = hash128_sub(s->hash, found->was.hash);
 }
 
 static void
-apply_put(struct kvd *k, const struct cmd *cmd, struct bytes name,
+apply_put(struct kvd *k, const struct taken_cmd *t, struct bytes name,
     const struct found *found, struct result_item *result)
 {
+	const struct cmd *cmd = &t->cmd;
 	struct state *s = &k->store.state;
 	const uint64_t revision = s->revision + 1;
-	struct hash128 hash;
 	struct key_record record = {
 	    .create_revision =
 		found->exists ? found->was.create_revision : revision,
@@ -109,26 +130,28 @@ apply_put(struct kvd *k, const struct cmd *cmd, struct bytes name,
 	    .version = found->was.version + 1,
 	    .value = cmd->value,
 	};
-	struct wire w;
+	struct key_head head = {
+	    .create_revision = record.create_revision,
+	    .mod_revision = revision,
+	    .version = record.version,
+	    .value_bytes = cmd->value.len,
+	};
+	const struct bytes encoded =
+	    key_record_encode(cmd->key, &record, &k->scratch, &head.hash);
 
-	buf_clear(&k->scratch);
-	wire_encode(&w, &k->scratch);
-	(void)key_record_wire(&w, &record); /* cmd_wire checked its limits */
 	uncount_key(s, cmd->key, found);
 	s->revision = revision;
 	s->keys++;
 	s->bytes += cmd->key.len + cmd->value.len;
-	hash =
-	    key_record_hash(cmd->key, buf_bytes(&k->scratch), &k->hash_scratch);
-	s->hash = hash128_add(s->hash, hash);
-	store_put_key(
-	    &k->store, name, buf_bytes(&k->scratch), found->hash, hash);
+	s->hash = hash128_add(s->hash, head.hash);
+	store_put_key(&k->store, name, encoded, found->was.hash, head.hash);
+	heads_put(&k->store.heads, cmd->key, t->hash, &head);
 	result->code = found->exists ? ERR_REPLACED : ERR_CREATED;
 	result->revision = revision;
 }
 
 static void
-apply_delete(struct kvd *k, const struct cmd *cmd, struct bytes name,
+apply_delete(struct kvd *k, const struct taken_cmd *t, struct bytes name,
     const struct found *found, struct result_item *result)
 {
 	struct state *s = &k->store.state;
@@ -136,8 +159,9 @@ apply_delete(struct kvd *k, const struct cmd *cmd, struct bytes name,
 	result->code = ERR_NOT_FOUND;
 	if (found->exists) {
 		s->revision++;
-		uncount_key(s, cmd->key, found);
-		store_remove_key(&k->store, name, found->hash);
+		uncount_key(s, t->cmd.key, found);
+		store_remove_key(&k->store, name, found->was.hash);
+		heads_remove(&k->store.heads, t->cmd.key, t->hash);
 		result->code = ERR_DELETED;
 	}
 	result->revision = s->revision;
@@ -153,8 +177,9 @@ apply_check(struct kvd *k, const struct cmd *cmd, struct result_item *result)
 }
 
 static enum err
-apply_cmd(struct kvd *k, const struct cmd *cmd, struct result_item *result)
+apply_cmd(struct kvd *k, const struct taken_cmd *t, struct result_item *result)
 {
+	const struct cmd *cmd = &t->cmd;
 	struct record_name name_data;
 	struct bytes name;
 	struct found found;
@@ -165,7 +190,7 @@ apply_cmd(struct kvd *k, const struct cmd *cmd, struct result_item *result)
 		return ERR_OK;
 	}
 	name = record_name_key(&name_data, cmd->key);
-	if ((rc = find_key(k, cmd->key, name, &found)) != ERR_OK)
+	if ((rc = find_key(k, t, name, &found)) != ERR_OK)
 		return rc;
 	if (!condition_holds(cmd, &found)) {
 		result->code = ERR_PRECONDITION;
@@ -174,10 +199,10 @@ apply_cmd(struct kvd *k, const struct cmd *cmd, struct result_item *result)
 	}
 	switch ((enum cmd_op)cmd->op) {
 	case CMD_PUT:
-		apply_put(k, cmd, name, &found, result);
+		apply_put(k, t, name, &found, result);
 		break;
 	case CMD_DELETE:
-		apply_delete(k, cmd, name, &found, result);
+		apply_delete(k, t, name, &found, result);
 		break;
 	case CMD_CHECK: /* see above */
 		break;
@@ -187,19 +212,23 @@ apply_cmd(struct kvd *k, const struct cmd *cmd, struct result_item *result)
 
 /* --- one entry --- */
 
-/* All of it is looked at before any of it is applied: a batch is applied as a
- * whole or not at all. */
+/* All of it, into k->taken, before any of it is applied: a batch is applied as
+ * a whole or not at all.  False: it is not a batch. */
 static bool
-batch_is_valid(struct bytes data)
+take_batch(struct kvd *k, struct bytes data, struct cmd_batch *batch)
 {
-	struct cmd_batch batch;
-	struct cmd cmd;
+	struct taken_cmd *t;
 	struct wire w;
 
+	buf_clear(&k->taken);
 	wire_decode(&w, data);
-	cmd_batch_wire(&w, &batch);
-	for (uint32_t i = 0; i < batch.count && wire_err(&w) == ERR_OK; i++)
-		cmd_wire(&w, &cmd);
+	cmd_batch_wire(&w, batch);
+	for (uint32_t i = 0; i < batch->count && wire_err(&w) == ERR_OK; i++) {
+		t = (struct taken_cmd *)buf_extend(&k->taken, sizeof *t);
+		cmd_wire(&w, &t->cmd);
+		t->hash = heads_hash(t->cmd.key);
+		heads_expect(&k->store.heads, t->hash);
+	}
 	return wire_end(&w) == ERR_OK;
 }
 
@@ -221,37 +250,31 @@ reply_is_due(struct kvd *k, const struct cmd_batch *batch, uint64_t revision,
 }
 
 static enum err
-apply_batch(struct kvd *k, struct bytes data)
+apply_batch(struct kvd *k, const struct cmd_batch *batch)
 {
+	const struct taken_cmd *taken = (struct taken_cmd *)k->taken.data;
 	const struct session_result *known;
-	struct cmd_batch batch;
 	struct session *session;
-	struct cmd cmd;
-	struct wire w;
 	enum err rc;
 
-	wire_decode(&w, data);
-	cmd_batch_wire(&w, &batch);
-	session = session_touch(k->sessions, batch.node, batch.epoch,
-	    k->store.state.applied, batch.done_below);
-	if (session_is_done(session, batch.seq))
+	session = session_touch(k->sessions, batch->node, batch->epoch,
+	    k->store.state.applied, batch->done_below);
+	if (session_is_done(session, batch->seq))
 		return ERR_OK;
-	known = session_result(session, batch.seq);
+	known = session_result(session, batch->seq);
 	if (known != NULL) {
 		reply_is_due(
-		    k, &batch, known->revision, known->items, known->count);
+		    k, batch, known->revision, known->items, known->count);
 		return ERR_OK;
 	}
-	assert(batch.count <= BATCH_COMMANDS_MAX);
-	for (uint32_t i = 0; i < batch.count; i++) {
-		cmd_wire(&w, &cmd);
-		if ((rc = apply_cmd(k, &cmd, &k->items[i])) != ERR_OK)
+	assert(batch->count <= BATCH_COMMANDS_MAX);
+	for (uint32_t i = 0; i < batch->count; i++)
+		if ((rc = apply_cmd(k, &taken[i], &k->items[i])) != ERR_OK)
 			return rc;
-	}
-	k->figures.commands += batch.count;
-	session_add(k->sessions, session, batch.seq, k->store.state.revision,
-	    k->items, batch.count);
-	reply_is_due(k, &batch, k->store.state.revision, k->items, batch.count);
+	k->figures.commands += batch->count;
+	session_add(k->sessions, session, batch->seq, k->store.state.revision,
+	    k->items, batch->count);
+	reply_is_due(k, batch, k->store.state.revision, k->items, batch->count);
 	return ERR_OK;
 }
 
@@ -259,16 +282,17 @@ static enum err
 apply_data(struct kvd *k, const struct msg_commit_item *entry)
 {
 	const struct state *s = &k->store.state;
+	struct cmd_batch batch;
 
 	if (entry->type != ENTRY_NORMAL || entry->data.len == 0)
 		return ERR_OK;
-	if (!batch_is_valid(entry->data)) {
+	if (!take_batch(k, entry->data, &batch)) {
 		log_warnx("committed entry is not a batch, it is skipped "
 			  "index=%" PRIu64 " term=%" PRIu64 " bytes=%zu",
 		    s->applied, s->term, entry->data.len);
 		return ERR_OK;
 	}
-	return apply_batch(k, entry->data);
+	return apply_batch(k, &batch);
 }
 
 static enum err

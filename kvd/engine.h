@@ -48,6 +48,16 @@ struct engine_ops {
 	 * get and scan that begins after it. */
 	enum err (*write)(
 	    struct engine *e, const struct engine_write *writes, size_t n);
+	/* A long write calls rest(arg) now and then, which may sleep, so that
+	 * it does not keep a processor to itself.  NULL: its writes are short,
+	 * or one call of a library. */
+	void (*set_rest)(struct engine *e, void (*rest)(void *), void *arg);
+	/* Let a slice of what was written go to the disk, from *at on, wait
+	 * for it, and move *at behind it, or to 0 at the end: a sync that
+	 * comes then is short, and who else syncs files on that disk does not
+	 * wait behind all of it.  Called by the thread that syncs; an error is
+	 * one of a sync.  NULL: syncs are short. */
+	enum err (*write_out)(struct engine *e, uint64_t *at);
 	/* Make all writes durable that were complete when it was called. */
 	enum err (*sync)(struct engine *e);
 	/* *record is borrowed until the next get, scan or release, and if the
@@ -77,8 +87,8 @@ struct engine_sizes {
 	uint64_t lmdb_map_bytes;      /* most that a store holds; 0: no limit */
 	uint64_t leveldb_cache_bytes; /* of blocks that were read */
 	uint64_t leveldb_write_buffer_bytes; /* up to two are in memory */
-	/* Set by an engine that is opened on a small disk: what is written in
-	 * one step should not be larger, lest it take too much room.  0: any */
+	/* Set by an engine when it is opened: what is written in one step
+	 * should not be larger, lest it take too much room.  0: any */
 	uint64_t write_bytes;
 };
 extern struct engine_sizes engine_sizes;

@@ -101,6 +101,10 @@ leveldb_engine_close(struct engine *e)
 	mem_free(e);
 }
 
+/* More at once gains nothing, as a buffer takes several of them, and takes
+ * memory here, as a batch and in the buffer. */
+#define WRITE_BYTES (UINT64_C(8) << 20)
+
 static uint64_t
 within(uint64_t min, uint64_t x, uint64_t max)
 {
@@ -118,6 +122,7 @@ choose_sizes(const char *dir, uint64_t *table, uint64_t *buffer)
 
 	*table = TABLE_BYTES_MAX;
 	*buffer = wanted;
+	engine_sizes.write_bytes = WRITE_BYTES;
 	if (statvfs(dir, &st) != 0)
 		return; /* opening it says what is wrong */
 	part = (uint64_t)st.f_blocks * st.f_frsize / DISK_PART;
@@ -128,7 +133,8 @@ choose_sizes(const char *dir, uint64_t *table, uint64_t *buffer)
 		*buffer = wanted;
 	/* What is written at once becomes one table of the youngest level. */
 	if (*buffer < wanted) {
-		engine_sizes.write_bytes = *buffer;
+		if (engine_sizes.write_bytes > *buffer)
+			engine_sizes.write_bytes = *buffer;
 		log_info(
 		    "leveldb: a small disk, so smaller files table=%" PRIu64
 		    " write_buffer=%" PRIu64 " instead_of=%" PRIu64,

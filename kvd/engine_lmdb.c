@@ -15,10 +15,16 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <lmdb.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -39,6 +45,12 @@ struct engine {
 	uint_fast64_t reading_commits; /* when there were so many */
 	atomic_uint_fast64_t commits;  /* by the writing thread */
 	struct mono reader_check;      /* the next one; of the syncing thread */
+	void (*rest)(void *);          /* between parts of a write; or NULL */
+	void *rest_arg;
+	/* The file's pages as this process sees them; NULL: not known. */
+	void *map;
+	size_t map_bytes;
+	size_t unmapped_writes; /* since unmap_pages() */
 };
 
 struct engine_iter {
@@ -79,6 +91,9 @@ bytes_of_val(MDB_val v)
 /* Slots of readers that were killed (a tool that looked at the file) pin
  * pages, and the file grows. */
 #define READER_CHECK_MS 5000u
+
+/* Of the file, in one slice. */
+#define WRITE_OUT_BYTES ((off64_t)1 << 20)
 
 /* Half of the addresses that this process may have, at most MAP_BYTES_MAX. */
 static size_t
@@ -148,6 +163,31 @@ open_dbi(struct engine *e)
 	return mdb_txn_commit(txn);
 }
 
+/* LMDB does not tell where its map is. */
+static void
+find_map(struct engine *e)
+{
+	unsigned long from, to, inode;
+	unsigned major, minor;
+	char line[PATH_MAX + 256];
+	struct stat st;
+	FILE *maps;
+	int fd;
+
+	if (mdb_env_get_fd(e->env, &fd) != 0 || fstat(fd, &st) == -1 ||
+	    (maps = fopen("/proc/self/maps", "re")) == NULL)
+		return;
+	while (e->map == NULL && fgets(line, sizeof line, maps) != NULL) {
+		if (sscanf(line, "%lx-%lx %*s %*s %x:%x %lu", &from, &to,
+			&major, &minor, &inode) != 5 ||
+		    inode != st.st_ino || makedev(major, minor) != st.st_dev)
+			continue;
+		e->map = (void *)from;
+		e->map_bytes = to - from;
+	}
+	(void)fclose(maps); /* only read */
+}
+
 static void
 lmdb_close(struct engine *e)
 {
@@ -179,6 +219,7 @@ lmdb_open(struct engine **ep, const char *dir)
 		return fail("open", rc);
 	}
 	e->reading = true;
+	find_map(e);
 	*ep = e;
 	return ERR_OK;
 }
@@ -220,14 +261,35 @@ remove_one(MDB_cursor *cursor, MDB_val key)
 	return rc == 0 ? mdb_cursor_del(cursor, 0) : rc;
 }
 
+/* Of a transaction that replaces many pages. */
+#define LARGE_WRITES 1024u
+
+/* Of a write, between two rests: a quarter of a millisecond, about. */
+#define PART_WRITES 256u
+#define PART_BYTES ((size_t)128 << 10)
+
+static void
+rest_after_part(struct engine *e, const struct engine_write *w, size_t *writes,
+    size_t *bytes)
+{
+	*writes += 1;
+	*bytes += w->record.len;
+	if (*writes < PART_WRITES && *bytes < PART_BYTES)
+		return;
+	*writes = *bytes = 0;
+	if (e->rest != NULL)
+		e->rest(e->rest_arg);
+}
+
 /* One cursor for all: names that come in order are mostly found on the page
  * where it stands.  What comes in order behind all others, as a whole state
  * does, is appended: full pages instead of half full ones. */
 static int
-put_all(MDB_cursor *cursor, const struct engine_write *writes, size_t n)
+put_all(struct engine *e, MDB_cursor *cursor, const struct engine_write *writes,
+    size_t n)
 {
 	uint8_t last[ENGINE_NAME_BYTES_MAX];
-	size_t last_len;
+	size_t last_len, part_writes = 0, part_bytes = 0;
 	int rc = find_last(cursor, last, &last_len);
 
 	for (size_t i = 0; i < n && rc == 0; i++) {
@@ -238,6 +300,7 @@ put_all(MDB_cursor *cursor, const struct engine_write *writes, size_t n)
 
 		assert(name.len > 0);
 		assert(name.len <= ENGINE_NAME_BYTES_MAX);
+		rest_after_part(e, &writes[i], &part_writes, &part_bytes);
 		if (writes[i].remove) {
 			rc = remove_one(cursor, key);
 			continue;
@@ -261,26 +324,97 @@ write_all(
 
 	if (rc != 0)
 		return rc;
-	rc = put_all(cursor, writes, n);
+	rc = put_all(e, cursor, writes, n);
 	mdb_cursor_close(cursor); /* before the transaction ends */
 	return rc;
 }
 
+/* One transaction; *pages: of the tree after it. */
 static enum err
-lmdb_write(struct engine *e, const struct engine_write *writes, size_t n)
+write_once(struct engine *e, const struct engine_write *writes, size_t n,
+    size_t *pages)
 {
+	MDB_stat stat;
 	MDB_txn *txn;
 	int rc;
 
 	if ((rc = mdb_txn_begin(e->env, NULL, 0, &txn)) != 0)
 		return fail("txn_begin", rc);
-	if ((rc = write_all(e, txn, writes, n)) != 0) {
+	if ((rc = write_all(e, txn, writes, n)) != 0 ||
+	    (rc = mdb_stat(txn, e->dbi, &stat)) != 0) {
 		mdb_txn_abort(txn);
 		return fail("put", rc);
 	}
+	*pages =
+	    stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages;
 	if ((rc = mdb_txn_commit(txn)) != 0)
 		return fail("txn_commit", rc);
+	return ERR_OK;
+}
+
+/* Every write gives the pages that it replaces up, wherever in the file they
+ * are; what was read of them stays in this process's memory though nobody will
+ * read it again.  So after as many writes as the tree has pages they all leave
+ * it; who reads one gets it back from the page cache. */
+static void
+unmap_pages(struct engine *e, size_t writes, size_t pages)
+{
+	e->unmapped_writes += writes;
+	if (e->map == NULL || e->unmapped_writes < pages)
+		return;
+	e->unmapped_writes = 0;
+	if (madvise(e->map, e->map_bytes, MADV_DONTNEED) == -1)
+		log_debug("pages of the store stay mapped");
+}
+
+/* What a transaction gives up can be used by the next but one.  After a large
+ * one comes one that changes nothing, which is that next one: so the file is
+ * twice as large as what it holds, when all of it is replaced again and again,
+ * and not three times. */
+static enum err
+lmdb_write(struct engine *e, const struct engine_write *writes, size_t n)
+{
+	size_t pages;
+	enum err rc = write_once(e, writes, n, &pages);
+
+	if (rc == ERR_OK && n >= LARGE_WRITES && !writes[n - 1].remove)
+		rc = write_once(e, &writes[n - 1], 1, &pages);
+	if (rc != ERR_OK)
+		return rc;
 	atomic_fetch_add(&e->commits, 1);
+	unmap_pages(e, n, pages);
+	return ERR_OK;
+}
+
+static void
+lmdb_set_rest(struct engine *e, void (*rest)(void *), void *arg)
+{
+	e->rest = rest;
+	e->rest_arg = arg;
+}
+
+/* An error of the file is reported once: here, and then not by the sync that
+ * follows. */
+static enum err
+lmdb_write_out(struct engine *e, uint64_t *at)
+{
+	struct stat st;
+	int fd;
+
+	if (mdb_env_get_fd(e->env, &fd) != 0 || fstat(fd, &st) == -1)
+		return fail("write_out", errno);
+	if (sync_file_range(fd, (off64_t)*at, WRITE_OUT_BYTES,
+		SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+		    SYNC_FILE_RANGE_WAIT_AFTER) == -1) {
+		if (errno != ENOSYS && errno != EPERM && errno != EINVAL &&
+		    errno != ESPIPE)
+			return fail("write_out", errno);
+		*at = 0; /* not on this system: the sync does it all */
+		return ERR_OK;
+	}
+	*at += WRITE_OUT_BYTES;
+	if (*at >= (uint64_t)st.st_size)
+		*at = 0;
 	return ERR_OK;
 }
 
@@ -413,6 +547,8 @@ const struct engine_ops engine_lmdb = {
     .concurrent = true,
     .open = lmdb_open,
     .write = lmdb_write,
+    .set_rest = lmdb_set_rest,
+    .write_out = lmdb_write_out,
     .sync = lmdb_sync,
     .get = lmdb_get,
     .release = lmdb_release,

@@ -3,11 +3,14 @@
 
 #include <assert.h>
 #include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sysexits.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -32,6 +35,7 @@ struct flusher {
 	enum flush_state state;
 	enum err why; /* it has failed */
 	bool stop;
+	atomic_bool hurry; /* without lock */
 	/* Below: the thread's. */
 	struct sort_key *keys;
 	struct engine_write *sorted;
@@ -128,6 +132,21 @@ sort(struct flusher *f)
 
 /* --- the thread --- */
 
+/* A part of a write takes about half of that (engine_lmdb.c), so a flush uses a
+ * third of a processor: of a table that is filled in a second, which is written
+ * in 50 ms without rests, one in 150. */
+#define REST_NS 500000
+
+static void
+rest(void *arg)
+{
+	struct flusher *f = arg;
+	const struct timespec ts = {.tv_nsec = REST_NS};
+
+	if (!atomic_load(&f->hurry))
+		(void)nanosleep(&ts, NULL); /* a shorter one does too */
+}
+
 /* Called and returns with the lock held. */
 static void
 write_once(struct flusher *f)
@@ -146,11 +165,24 @@ write_once(struct flusher *f)
 		log_error("cannot write eventfd");
 }
 
+/* The scheduler need not take the processor from others as soon as a rest is
+ * over.  (LevelDB's merges would inherit that.) */
+static void
+give_way(const struct flusher *f)
+{
+	const struct sched_param none = {0};
+
+	if (f->store->ops->set_rest != NULL &&
+	    pthread_setschedparam(pthread_self(), SCHED_BATCH, &none) != 0)
+		log_debug("the flusher is scheduled as others are");
+}
+
 static void *
 run(void *arg)
 {
 	struct flusher *f = arg;
 
+	give_way(f);
 	must(pthread_mutex_lock(&f->lock));
 	while (f->state == FLUSH_RUNS || !f->stop) {
 		if (f->state == FLUSH_RUNS)
@@ -192,6 +224,8 @@ flusher_open(struct loop *loop, const struct store *s)
 		exit(EX_TEMPFAIL);
 	}
 	loop_watch(loop, f->wake, EPOLLIN, woken, f);
+	if (s->ops->set_rest != NULL)
+		s->ops->set_rest(s->engine, rest, f);
 	return f;
 }
 
@@ -201,9 +235,16 @@ flusher_start(struct flusher *f)
 	assert(store_is_frozen(f->store));
 	must(pthread_mutex_lock(&f->lock));
 	assert(f->state == FLUSH_IDLE);
+	atomic_store(&f->hurry, false);
 	f->state = FLUSH_RUNS;
 	must(pthread_cond_signal(&f->changed));
 	must(pthread_mutex_unlock(&f->lock));
+}
+
+void
+flusher_hurry(struct flusher *f)
+{
+	atomic_store(&f->hurry, true);
 }
 
 static enum flush_state
@@ -231,6 +272,7 @@ flusher_poll(struct flusher *f, enum err *why)
 enum flush_state
 flusher_wait(struct flusher *f, enum err *why)
 {
+	flusher_hurry(f);
 	return take_state(f, true, why);
 }
 
@@ -239,11 +281,14 @@ flusher_close(struct flusher *f)
 {
 	if (f == NULL)
 		return;
+	flusher_hurry(f);
 	must(pthread_mutex_lock(&f->lock));
 	f->stop = true;
 	must(pthread_cond_signal(&f->changed));
 	must(pthread_mutex_unlock(&f->lock));
 	must(pthread_join(f->thread, NULL));
+	if (f->store->ops->set_rest != NULL)
+		f->store->ops->set_rest(f->store->engine, NULL, NULL);
 	loop_unwatch(f->loop, f->wake);
 	(void)close(f->wake); /* holds nothing */
 	must(pthread_cond_destroy(&f->changed));

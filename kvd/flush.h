@@ -22,8 +22,11 @@ struct flusher;
 /* s is borrowed; its engine is a concurrent one.  The end of each flush makes
  * loop_wait() of loop return. */
 struct flusher *flusher_open(struct loop *loop, const struct store *s);
-/* Idle, and something is frozen: begin. */
+/* Idle, and something is frozen: begin, without haste: the writes rest now and
+ * then, so that those who answer requests find a processor. */
 void flusher_start(struct flusher *f);
+/* The rest of this flush is waited for. */
+void flusher_hurry(struct flusher *f);
 /* *why: an error, if it has failed. */
 enum flush_state flusher_poll(struct flusher *f, enum err *why);
 /* The same, but waits, as long as the disk takes, if it runs. */

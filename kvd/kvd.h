@@ -69,8 +69,8 @@ struct kvd {
 	struct mono load_not_before; /* see loading_must_wait() */
 
 	struct result_item items[BATCH_COMMANDS_MAX]; /* of one batch */
-	struct buf scratch;                           /* a key's new record */
-	struct buf hash_scratch;                      /* what is hashed */
+	struct buf taken;                             /* its commands */
+	struct buf scratch; /* a key's record, as it is hashed */
 
 	struct kvd_figures figures;
 

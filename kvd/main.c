@@ -466,7 +466,7 @@ kvd_fini(struct process *p, int rc)
 	buf_free(&p->kvd.replies);
 	buf_free(&p->kvd.questions);
 	buf_free(&p->kvd.scratch);
-	buf_free(&p->kvd.hash_scratch);
+	buf_free(&p->kvd.taken);
 }
 
 /* --- the loop --- */

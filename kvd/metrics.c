@@ -34,7 +34,7 @@ put_state(const struct kvd *k, struct metrics *m)
 	    "Index up to which the store survives a power cut.", k->durable);
 	metrics_gauge(m, "metcd_kv_write_back_bytes",
 	    "Memory of changes that the engine does not have yet.",
-	    k->store.active.bytes + k->store.frozen.bytes);
+	    store_pending_bytes(&k->store));
 	metrics_gauge(m, "metcd_kv_diverged",
 	    "1 if this store was found to differ from what it should be.",
 	    check_diverged(k->check, &diverged_index));

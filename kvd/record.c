@@ -123,14 +123,35 @@ result_item_wire(struct wire *w, struct result_item *m)
 	wire_u64(w, &m->revision);
 }
 
+/* What stands before the record where it is hashed. */
+static void
+begin_hashed(struct wire *w, struct bytes key, struct buf *scratch)
+{
+	buf_clear(scratch);
+	wire_encode(w, scratch);
+	wire_bytes(w, &key, KEY_BYTES_MAX);
+}
+
 struct hash128
 key_record_hash(struct bytes key, struct bytes record, struct buf *scratch)
 {
 	struct wire w;
 
-	buf_clear(scratch);
-	wire_encode(&w, scratch);
-	wire_bytes(&w, &key, KEY_BYTES_MAX);
+	begin_hashed(&w, key, scratch);
 	buf_append(scratch, record.data, record.len);
 	return hash128(scratch->data, scratch->len);
+}
+
+struct bytes
+key_record_encode(struct bytes key, struct key_record *m, struct buf *scratch,
+    struct hash128 *hash)
+{
+	struct wire w;
+	size_t from;
+
+	begin_hashed(&w, key, scratch);
+	from = scratch->len;
+	(void)key_record_wire(&w, m); /* the caller checked its limits */
+	*hash = hash128(scratch->data, scratch->len);
+	return bytes_of(scratch->data + from, scratch->len - from);
 }

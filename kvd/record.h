@@ -84,5 +84,8 @@ void result_item_wire(struct wire *w, struct result_item *m);
  * (key, create, mod, version, value) have the same bytes.  scratch is used. */
 struct hash128 key_record_hash(
     struct bytes key, struct bytes record, struct buf *scratch);
+/* The record of a key, in scratch, and its hash; within their limits. */
+struct bytes key_record_encode(struct bytes key, struct key_record *m,
+    struct buf *scratch, struct hash128 *hash);
 
 #endif

@@ -112,26 +112,35 @@ store_is_dirty(const struct store *s)
 	return s->state.applied != kept || s->active.n > 0;
 }
 
+size_t
+store_pending_bytes(const struct store *s)
+{
+	return s->active.bytes + (s->is_frozen ? s->frozen.bytes : 0);
+}
+
 void
 store_freeze(struct store *s)
 {
-	const struct overlay empty = s->frozen;
+	struct overlay empty;
 	struct wire w;
 
 	assert(!store_is_frozen(s));
+	overlay_clear(&s->frozen);
+	empty = s->frozen;
 	buf_clear(&s->scratch);
 	wire_encode(&w, &s->scratch);
 	(void)state_wire(&w, &s->state); /* encoding ours cannot fail */
 	store_put(s, record_name_state(), buf_bytes(&s->scratch));
 	s->frozen = s->active;
 	s->active = empty;
+	s->is_frozen = true;
 	s->frozen_state = s->state;
 }
 
 bool
 store_is_frozen(const struct store *s)
 {
-	return s->frozen.n > 0; /* the state record at least */
+	return s->is_frozen;
 }
 
 enum err
@@ -144,7 +153,9 @@ void
 store_settle(struct store *s)
 {
 	assert(store_is_frozen(s));
-	overlay_clear(&s->frozen);
+	s->is_frozen = false;
+	if (!s->ops->concurrent) /* it is as quick as a table */
+		overlay_clear(&s->frozen);
 	s->flushed = s->frozen_state;
 	if (s->ops->release != NULL)
 		s->ops->release(s->engine);
@@ -179,6 +190,7 @@ store_close(struct store *s, bool failed)
 		rc = marker_remove(s->dir);
 	overlay_free(&s->active);
 	overlay_free(&s->frozen);
+	heads_free(&s->heads);
 	buf_free(&s->scratch);
 	mem_free(s->dir);
 	memset(s, 0, sizeof *s);

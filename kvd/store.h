@@ -4,8 +4,11 @@
  * Those are in two tables.  What is staged goes into the active one.  To be
  * written it is frozen: the tables change places, the helper thread of flush.h
  * (or the caller) writes the frozen one in one atomic step, and when that is
- * done it is settled: emptied.  store_get() looks into the active table, the
- * frozen one and the engine, so it sees all that was staged, wherever it is.
+ * done it is settled: the engine has what is in it.  store_get() looks into the
+ * active table, the other one and the engine, so it sees all that was staged,
+ * wherever it is.  A settled table is emptied by the next freeze, not before:
+ * what was written a moment ago is what is asked for, and a table is quicker
+ * than an engine.
  *
  * While nothing is frozen the engine holds exactly `flushed`, a state that the
  * store once had; views of the engine (scan) are begun then.
@@ -20,6 +23,7 @@
 
 #include "base/buf.h"
 #include "kvd/engine.h"
+#include "kvd/heads.h"
 #include "kvd/overlay.h"
 #include "kvd/record.h"
 
@@ -30,8 +34,10 @@ struct store {
 	struct state state;   /* with what is staged */
 	struct state flushed; /* what the engine has */
 	struct overlay active;
-	struct overlay frozen;     /* empty: nothing is frozen */
+	struct overlay frozen;     /* or settled, which is as good as empty */
+	bool is_frozen;            /* the engine may lack what is in it */
 	struct state frozen_state; /* that is in `frozen` */
+	struct heads heads;        /* kept by who stages keys */
 	struct buf scratch;
 };
 
@@ -58,6 +64,9 @@ void store_put(struct store *s, struct bytes name, struct bytes record);
 void store_remove(struct store *s, struct bytes name);
 /* Is there something to freeze, be it only a new applied index? */
 bool store_is_dirty(const struct store *s);
+
+/* Memory of what the engine does not have. */
+size_t store_pending_bytes(const struct store *s);
 
 /* Nothing is frozen: what is staged, and the state, are now. */
 void store_freeze(struct store *s);

@@ -14,16 +14,17 @@
 #include "base/mem.h"
 #include "base/mono.h"
 
-/* From the start of a sync to the next one: this, or PAUSE_FACTOR times what
- * the last one took if that is more.  raftd's log is on the same disk as a
- * rule, and its syncs wait behind ours. */
-#define SYNC_MS_MIN 100u
-#define PAUSE_FACTOR 4u
+/* raftd's log is on the same disk as a rule, and its syncs wait behind ours: so
+ * what is to be synced goes out in slices, and after each one we rest for so
+ * many times as long as it took. */
+#define PAUSE_FACTOR 3u
+#define SLICE_US_MIN 100u /* less: there was nothing to write */
 
 struct syncer {
 	struct loop *loop;
 	const struct engine_ops *ops;
 	struct engine *engine;
+	uint64_t pause_ms;
 	int wake; /* eventfd, watched in loop */
 	pthread_t thread;
 	pthread_mutex_t lock;
@@ -53,30 +54,70 @@ wait_until(struct syncer *s, struct mono at)
 	(void)pthread_cond_timedwait(&s->more, &s->lock, &ts);
 }
 
-/* Sync once; called and returns with the lock held.  When to do it again. */
-static struct mono
-sync_once(struct syncer *s)
+/* One slice goes out, from *at on; called and returns with the lock held. */
+static enum err
+write_out_slice(struct syncer *s, uint64_t *at)
 {
-	const uint64_t goal = s->wrote, one = 1;
 	const struct mono start = mono_now();
-	struct mono end;
-	uint64_t pause_ms;
+	struct mono end, next;
+	enum err rc;
+
+	must(pthread_mutex_unlock(&s->lock));
+	rc = s->ops->write_out(s->engine, at);
+	must(pthread_mutex_lock(&s->lock));
+	end = mono_now();
+	if (mono_us_since(start, end) < SLICE_US_MIN)
+		return rc;
+	next.ns = end.ns + PAUSE_FACTOR * (end.ns - start.ns);
+	while (!s->stop && !mono_reached(next, mono_now()))
+		wait_until(s, next);
+	return rc;
+}
+
+/* So that not much is left for the sync; whoever stops does not wait for it. */
+static enum err
+write_out(struct syncer *s)
+{
+	uint64_t at = 0;
+	enum err rc;
+
+	if (s->ops->write_out == NULL)
+		return ERR_OK;
+	do
+		rc = write_out_slice(s, &at);
+	while (rc == ERR_OK && at != 0 && !s->stop);
+	return rc;
+}
+
+/* Called and returns with the lock held. */
+static enum err
+sync_now(struct syncer *s)
+{
+	const struct mono start = mono_now();
 	enum err rc;
 
 	must(pthread_mutex_unlock(&s->lock));
 	rc = s->ops->sync(s->engine);
-	end = mono_now();
-	pause_ms = PAUSE_FACTOR * mono_ms_since(start, end);
 	must(pthread_mutex_lock(&s->lock));
-	histogram_add_since(&s->syncs, HISTOGRAM_DISK_NS, start, end);
+	histogram_add_since(&s->syncs, HISTOGRAM_DISK_NS, start, mono_now());
+	return rc;
+}
+
+/* Called and returns with the lock held. */
+static void
+sync_once(struct syncer *s)
+{
+	const uint64_t goal = s->wrote, one = 1;
+	enum err rc = write_out(s);
+
+	if (rc == ERR_OK)
+		rc = sync_now(s);
 	if (rc == ERR_OK)
 		s->durable = goal;
 	else
 		s->failed = true;
 	if (write(s->wake, &one, sizeof one) == -1)
 		log_error("cannot write eventfd");
-	return mono_add_ms(
-	    start, pause_ms > SYNC_MS_MIN ? pause_ms : SYNC_MS_MIN);
 }
 
 static void *
@@ -91,8 +132,10 @@ run(void *arg)
 			must(pthread_cond_wait(&s->more, &s->lock));
 		else if (!mono_reached(next, mono_now()))
 			wait_until(s, next);
-		else
-			next = sync_once(s);
+		else {
+			next = mono_add_ms(mono_now(), s->pause_ms);
+			sync_once(s);
+		}
 	}
 	must(pthread_mutex_unlock(&s->lock));
 	return NULL;
@@ -110,7 +153,8 @@ woken(void *arg, uint32_t events)
 }
 
 struct syncer *
-syncer_open(struct loop *loop, const struct engine_ops *ops, struct engine *e)
+syncer_open(struct loop *loop, const struct engine_ops *ops, struct engine *e,
+    uint64_t pause_ms)
 {
 	struct syncer *s = mem_zalloc(1, sizeof *s);
 	pthread_condattr_t attr;
@@ -118,6 +162,7 @@ syncer_open(struct loop *loop, const struct engine_ops *ops, struct engine *e)
 	s->loop = loop;
 	s->ops = ops;
 	s->engine = e;
+	s->pause_ms = pause_ms;
 	if (!ops->durable)
 		return s;
 	must(pthread_condattr_init(&attr));

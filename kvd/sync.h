@@ -15,10 +15,15 @@
 
 struct syncer;
 
-/* e is borrowed.  Each result makes loop_wait() of loop return.  An engine that
- * is not durable has no thread, and its durable index stays 0. */
-struct syncer *syncer_open(
-    struct loop *loop, const struct engine_ops *ops, struct engine *e);
+/* From the start of a sync to the next one.  Nobody waits for it, and what is
+ * written again meanwhile goes to the disk once. */
+#define SYNC_MS 5000u
+
+/* e is borrowed; pause_ms: SYNC_MS, or for tests less.  Each result makes
+ * loop_wait() of loop return.  An engine that is not durable has no thread, and
+ * its durable index stays 0. */
+struct syncer *syncer_open(struct loop *loop, const struct engine_ops *ops,
+    struct engine *e, uint64_t pause_ms);
 /* The engine has everything up to index applied. */
 void syncer_wrote(struct syncer *s, uint64_t applied);
 /* The durable index; *failed: a sync failed, which is never tried again. */

@@ -13,7 +13,8 @@ writeback_open(struct kvd *k)
 	k->flush_at = MONO_NEVER;
 	if (k->loop == NULL)
 		return;
-	k->syncer = syncer_open(k->loop, k->store.ops, k->store.engine);
+	k->syncer =
+	    syncer_open(k->loop, k->store.ops, k->store.engine, SYNC_MS);
 	if (engine_sizes.write_bytes != 0 &&
 	    k->write_back_bytes > engine_sizes.write_bytes)
 		k->write_back_bytes = engine_sizes.write_bytes;
@@ -116,6 +117,14 @@ is_full(const struct kvd *k)
 	return k->store.active.bytes >= k->write_back_bytes;
 }
 
+/* Before the flush is done, if that takes its time. */
+static bool
+will_be_full(const struct kvd *k)
+{
+	return k->store.active.bytes >= k->write_back_bytes / 2 ||
+	       snapshot_waits(k);
+}
+
 void
 writeback_run(struct kvd *k, struct mono now)
 {
@@ -124,6 +133,8 @@ writeback_run(struct kvd *k, struct mono now)
 		return;
 	k->flush_at =
 	    mono_earlier(k->flush_at, mono_add_ms(now, WRITE_BACK_MS));
+	if (store_is_frozen(&k->store) && will_be_full(k))
+		flusher_hurry(k->flusher);
 	if (store_is_frozen(&k->store) ||
 	    !(is_full(k) || mono_reached(k->flush_at, now) ||
 		snapshot_waits(k)))

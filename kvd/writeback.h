@@ -32,8 +32,8 @@
 
 struct kvd;
 
-#define WRITE_BACK_MS 500u
-#define WRITE_BACK_BYTES (UINT64_C(8) << 20)
+#define WRITE_BACK_MS 2000u
+#define WRITE_BACK_BYTES (UINT64_C(16) << 20) /* LevelDB: half of it */
 
 /* The store's helper threads: flusher and syncer.  None without a loop. */
 void writeback_open(struct kvd *k);

@@ -129,7 +129,7 @@ fixture_close(struct fixture *f, bool failed)
 	buf_free(&f->kvd.replies);
 	buf_free(&f->kvd.questions);
 	buf_free(&f->kvd.scratch);
-	buf_free(&f->kvd.hash_scratch);
+	buf_free(&f->kvd.taken);
 }
 
 int

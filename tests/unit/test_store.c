@@ -263,6 +263,8 @@ a_limit_on_addresses_makes_the_map_smaller(void **state)
 
 /* --- the syncer --- */
 
+#define SYNC_TEST_MS 20u
+
 static unsigned syncs;
 static enum err sync_result;
 
@@ -279,7 +281,7 @@ what_was_written_becomes_durable_in_the_background(void **state)
 {
 	const struct engine_ops ops = {.durable = true, .sync = sync_for_test};
 	struct loop *loop = loop_open();
-	struct syncer *s = syncer_open(loop, &ops, NULL);
+	struct syncer *s = syncer_open(loop, &ops, NULL, SYNC_TEST_MS);
 	const struct mono end = mono_add_ms(mono_now(), 5000);
 	bool failed;
 
@@ -299,12 +301,59 @@ what_was_written_becomes_durable_in_the_background(void **state)
 	loop_close(loop);
 }
 
+static unsigned slices;
+static enum err slice_result;
+
+static enum err
+write_out_for_test(struct engine *e, uint64_t *at)
+{
+	(void)e;
+	__atomic_add_fetch(&slices, 1, __ATOMIC_RELAXED);
+	*at = (*at + 1) % 3;
+	return slice_result;
+}
+
+/* One write, and what comes of it. */
+static bool
+sync_in_slices(enum err result)
+{
+	const struct engine_ops ops = {.durable = true,
+	    .write_out = write_out_for_test,
+	    .sync = sync_for_test};
+	const struct mono end = mono_add_ms(mono_now(), 5000);
+	struct loop *loop = loop_open();
+	struct syncer *s = syncer_open(loop, &ops, NULL, SYNC_TEST_MS);
+	bool failed = false;
+
+	sync_result = ERR_OK;
+	slice_result = result;
+	syncs = slices = 0;
+	syncer_wrote(s, 1);
+	while (syncer_durable(s, &failed) != 1 && !failed)
+		assert_false(mono_reached(end, loop_wait(loop, end)));
+	assert_int_equal(syncer_close(s), !failed);
+	loop_close(loop);
+	return !failed;
+}
+
+static void
+what_was_written_goes_out_in_slices_before_the_sync(void **state)
+{
+	(void)state;
+	assert_true(sync_in_slices(ERR_OK));
+	assert_int_equal(slices, 3);
+	assert_int_equal(syncs, 1);
+	assert_false(sync_in_slices(ERR_IO));
+	assert_int_equal(slices, 1);
+	assert_int_equal(syncs, 0);
+}
+
 static void
 a_sync_that_fails_is_told_and_not_tried_again(void **state)
 {
 	const struct engine_ops ops = {.durable = true, .sync = sync_for_test};
 	struct loop *loop = loop_open();
-	struct syncer *s = syncer_open(loop, &ops, NULL);
+	struct syncer *s = syncer_open(loop, &ops, NULL, SYNC_TEST_MS);
 	const struct mono end = mono_add_ms(mono_now(), 5000);
 	bool failed = false;
 
@@ -326,7 +375,8 @@ static void
 the_memory_engine_is_never_durable(void **state)
 {
 	struct loop *loop = loop_open();
-	struct syncer *s = syncer_open(loop, &engine_memory, NULL);
+	struct syncer *s =
+	    syncer_open(loop, &engine_memory, NULL, SYNC_TEST_MS);
 	bool failed;
 
 	(void)state;
@@ -361,6 +411,8 @@ main(void)
 	    EACH(a_store_that_cannot_be_synced_is_not_opened_again),
 	    cmocka_unit_test(
 		what_was_written_becomes_durable_in_the_background),
+	    cmocka_unit_test(
+		what_was_written_goes_out_in_slices_before_the_sync),
 	    cmocka_unit_test(a_sync_that_fails_is_told_and_not_tried_again),
 	    cmocka_unit_test(the_memory_engine_is_never_durable),
 	};

@@ -77,7 +77,7 @@ UNIT_http_control := tests/unit/link_fake.c httpd/control.c httpd/asker.c httpd/
 	httpd/batch.c proto/cmd.c proto/msg.c proto/wire.c proto/err.c \
 	base/buf.c base/mem.c base/log.c base/mono.c
 KVD_MACHINE := tests/unit/kvd_fixture.c kvd/apply.c kvd/read.c kvd/session.c \
-	kvd/store.c kvd/record.c kvd/overlay.c kvd/marker.c kvd/dirs.c \
+	kvd/store.c kvd/record.c kvd/overlay.c kvd/heads.c kvd/marker.c kvd/dirs.c \
 	kvd/snapshot.c kvd/load.c kvd/loading.c kvd/sync.c kvd/flush.c \
 	kvd/writeback.c kvd/check.c kvd/scrub.c kvd/metrics.c kvd/engine.c \
 	kvd/engine_memory.c kvd/engine_lmdb.c kvd/engine_leveldb.c \
@@ -119,8 +119,10 @@ UNIT_writeback := $(KVD_MACHINE)
 UNIT_LIBS_writeback := -llmdb -lleveldb -lxxhash
 UNIT_overlay := kvd/overlay.c base/buf.c base/hash.c base/log.c base/mem.c
 UNIT_LIBS_overlay := -lxxhash
+UNIT_heads := kvd/heads.c base/buf.c base/hash.c base/log.c base/mem.c
+UNIT_LIBS_heads := -lxxhash
 UNIT_store := kvd/store.c kvd/session.c kvd/marker.c kvd/dirs.c kvd/overlay.c \
-	kvd/record.c kvd/sync.c kvd/flush.c kvd/engine.c kvd/engine_memory.c \
+	kvd/record.c kvd/heads.c kvd/sync.c kvd/flush.c kvd/engine.c kvd/engine_memory.c \
 	kvd/engine_lmdb.c kvd/engine_leveldb.c proto/wire.c base/blob.c \
 	base/buf.c base/file.c base/hash.c base/log.c base/loop.c base/mem.c \
 	base/metrics.c base/mono.c
