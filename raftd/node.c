@@ -200,9 +200,14 @@ raftd_turn(struct raftd *rd, struct mono now)
 	ready_run(rd);        /* save, send, publish */
 	reads_run(rd->reads); /* a round that has ended makes room */
 	ready_run(rd);
+	/* A leader waits for this disk: before all that can be sent.  But the
+	 * disks of a leader's followers are further away than its own. */
+	if (raft_role(rd->raft) != RAFT_LEADER)
+		writer_flush(rd->writer);
 	front_announce(rd->front);
 	feed_run(rd->feed, now); /* commits and reads to kvd */
 	links_flush(rd->links);  /* one send per link */
+	writer_flush(rd->writer);
 }
 
 void

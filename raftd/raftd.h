@@ -200,7 +200,8 @@ int check_directory(const char *dir);
 
 /* What has become durable: its responses, to the core and to the peers. */
 void ready_storage_done(struct raftd *rd);
-/* Carry out everything the core wants: save, send, publish. */
+/* Carry out everything the core wants: save, send, publish.  What is to be
+ * saved leaves with writer_flush(), what is sent with links_flush(). */
 void ready_run(struct raftd *rd);
 
 /* ---- peer.c: other nodes ---- */

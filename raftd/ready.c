@@ -3,7 +3,7 @@
  *
  *   ready_run            what may leave before the disk has it (appends of a
  *                        leader, heartbeats) is sent; what must be durable is
- *                        given to the writer, with the responses and requests
+ *                        left for the writer, with the responses and requests
  *                        for votes that may only leave afterwards; what is
  *                        committed, and durable here, is published to kvd;
  *   ready_storage_done   the disk has it: the responses leave.
@@ -214,5 +214,4 @@ ready_run(struct raftd *rd)
 		publish_commits(rd, &apply);
 		raft_msg_free(&apply);
 	}
-	writer_flush(rd->writer);
 }
