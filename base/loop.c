@@ -66,6 +66,8 @@ struct loop {
 	struct mono armed;     /* when timer_fd fires */
 	loop_turn_fn *turn_fn; /* NULL: not shared */
 	void *turn_arg;
+	loop_work_fn *work_fn; /* loop_afterwards(), of the turn under way */
+	void *work_arg;
 	pthread_t home;
 
 	pthread_mutex_t turn; /* for all of the above */
@@ -441,32 +443,52 @@ loop_wake(struct loop *l)
 		log_error("cannot wake the loop");
 }
 
-/* The lock is held, and not by the loop's thread, which may be in
- * epoll_wait(): watches that are removed are left to it. */
+bool
+loop_afterwards(struct loop *l, loop_work_fn *fn, void *arg)
+{
+	if (loop_is_home(l))
+		return false;
+	assert(l->work_fn == NULL || (l->work_fn == fn && l->work_arg == arg));
+	l->work_fn = fn;
+	l->work_arg = arg;
+	return true;
+}
+
+/* The lock is held, and not by the loop's thread, which may be in epoll_wait():
+ * watches that are removed are left to it.  Returns unlocked. */
 static void
 foreign_turn(struct loop *l)
 {
+	loop_work_fn *work;
+	void *arg;
+
 	atomic_store(&l->poked, false);
 	arm(l, due_at(l, l->turn_fn(l->turn_arg, mono_now())));
+	work = l->work_fn;
+	arg = l->work_arg;
+	l->work_fn = NULL;
+	must(pthread_mutex_unlock(&l->turn));
+	if (work != NULL && work(arg))
+		atomic_store(&l->poked, true);
 }
 
 void
 loop_poke(struct loop *l)
 {
-	bool shared = true;
 	int turns = 0;
 
 	atomic_store(&l->poked, true);
 	(void)sched_yield();
-	while (atomic_load(&l->poked) && shared && turns++ < TURNS_PER_POKE) {
+	while (atomic_load(&l->poked) && turns++ < TURNS_PER_POKE) {
 		/* If somebody has the loop, or is about to, he will look. */
 		if (atomic_load(&l->wanted) ||
 		    pthread_mutex_trylock(&l->turn) != 0)
 			return;
-		shared = l->turn_fn != NULL;
-		if (shared)
-			foreign_turn(l);
-		must(pthread_mutex_unlock(&l->turn));
+		if (l->turn_fn == NULL) {
+			must(pthread_mutex_unlock(&l->turn));
+			break;
+		}
+		foreign_turn(l);
 	}
 	if (atomic_load(&l->poked))
 		loop_wake(l);

@@ -67,6 +67,14 @@ void loop_timer_stop(struct loop_timer *t);
 typedef struct mono loop_turn_fn(void *arg, struct mono now);
 void loop_share(struct loop *l, loop_turn_fn *turn, void *arg);
 
+/* From within a turn: fn is called on this thread when the turn is over and
+ * others can have the loop, and may block there.  True of fn: it has brought
+ * news.  Not at the loop's own thread, which has to be there for signals and
+ * the watchdog: then false, and it is the caller's to find another way.  One
+ * per turn. */
+typedef bool loop_work_fn(void *arg);
+bool loop_afterwards(struct loop *l, loop_work_fn *fn, void *arg);
+
 /* Any thread, holding no lock that a turn takes: there is news, already in
  * place, for a turn to find.  If nobody has the loop, the turn is done before
  * this returns (if it is shared; else loop_wait() returns).  If somebody has, a

@@ -350,16 +350,19 @@ wal_write(struct wal *w, const struct wal_batch_item *items, size_t n,
 	return sync_current(w);
 }
 
+bool
+wal_prepare_due(const struct wal *w)
+{
+	uint64_t left = w->filled - w->at - WAL_END_BYTES;
+
+	return left < w->prefill_bytes / 2 && w->filled < w->segment_bytes;
+}
+
 enum err
 wal_prepare(struct wal *w)
 {
-	uint64_t left;
-
 	if (w->failed)
 		return ERR_IO;
 	assert(w->out.len == 0);
-	left = w->filled - w->at - WAL_END_BYTES;
-	if (left >= w->prefill_bytes / 2 || w->filled >= w->segment_bytes)
-		return ERR_OK;
-	return wal_segment_fill(w, w->at);
+	return wal_prepare_due(w) ? wal_segment_fill(w, w->at) : ERR_OK;
 }

@@ -177,6 +177,7 @@ uint64_t wal_distance(
 
 /* Zero-fill ahead if little is left, so that the next wal_write() need not: for
  * the writer's thread once it has told of its last write.  ERR_IO as above. */
+bool wal_prepare_due(const struct wal *w);
 enum err wal_prepare(struct wal *w);
 
 /* Read entries from index `from` on, up to count and at least one, ending

@@ -1,9 +1,12 @@
-/* The WAL's writer thread; see writer.h.
+/* The WAL's writer; see writer.h.
  *
- *   staged --flush--> queue --thread--> done --writer_done()--> the caller
+ *   staged --flush--> queue --write_queue()--> done --writer_done()--> the
+ * caller
  *
- * staged is the loop's alone; queue and done are under the lock.  The thread
- * only reads the bytes of payloads: it never touches a blob's count. */
+ * staged is the loop's alone; queue and done are under the lock.  Who writes
+ * has set `writing`: the thread, or another one that has just done the turn
+ * which had something to write (loop_afterwards()) and need not be woken for
+ * it.  It only reads the bytes of payloads: it never touches a blob's count. */
 #include "raftd/writer.h"
 
 #include <assert.h>
@@ -25,7 +28,7 @@ struct jobs { /* in order */
 
 struct writer {
 	struct loop *loop; /* borrowed */
-	struct wal *wal;   /* borrowed; the thread's */
+	struct wal *wal;   /* borrowed; of who writes */
 	pthread_t thread;
 
 	/* In turns of the loop. */
@@ -36,11 +39,12 @@ struct writer {
 	uint64_t staged_term, staged_vote; /* of the last hard state */
 
 	pthread_mutex_t lock;
-	pthread_cond_t work; /* queue has become non-empty, or stop */
+	pthread_cond_t work; /* there may be something for the thread */
 	struct jobs queue, done;
+	bool writing;
 	bool stop;
 
-	/* The thread: what it last made durable. */
+	/* Of who writes: what was last made durable. */
 	uint64_t term, vote;
 	struct wal_batch_item *items;
 	struct raft_hard_state *hard_states;
@@ -167,40 +171,92 @@ write_jobs(struct writer *wr, const struct jobs *jobs)
 	give_positions(wr, jobs->head);
 }
 
+/* The lock is held, and again on return. */
+static void
+write_queue(struct writer *wr)
+{
+	struct jobs jobs;
+
+	assert(!wr->writing);
+	wr->writing = true;
+	jobs_init(&jobs);
+	jobs_move(&jobs, &wr->queue);
+	(void)pthread_mutex_unlock(&wr->lock);
+	write_jobs(wr, &jobs);
+	(void)pthread_mutex_lock(&wr->lock);
+	jobs_move(&wr->done, &jobs);
+	wr->writing = false;
+}
+
+/* The lock is held, and again on return. */
+static void
+prepare(struct writer *wr)
+{
+	wr->writing = true;
+	(void)pthread_mutex_unlock(&wr->lock);
+	if (wal_prepare(wr->wal) != ERR_OK)
+		_exit(EX_IOERR);
+	(void)pthread_mutex_lock(&wr->lock);
+	wr->writing = false;
+}
+
+/* The lock is held. */
+static bool
+has_work(const struct writer *wr)
+{
+	return !wr->writing &&
+	       (wr->queue.head != NULL || wr->stop || wal_prepare_due(wr->wal));
+}
+
+static void
+tell(struct writer *wr, bool more)
+{
+	(void)pthread_mutex_unlock(&wr->lock);
+	if (more) /* the disk may not wait for a turn here */
+		loop_wake(wr->loop);
+	else
+		loop_poke(wr->loop);
+	(void)pthread_mutex_lock(&wr->lock);
+}
+
 static void *
 run(void *arg)
 {
 	struct writer *wr = arg;
-	struct jobs jobs;
-	bool idle;
 
-	jobs_init(&jobs);
 	(void)pthread_mutex_lock(&wr->lock);
 	for (;;) {
-		while (wr->queue.head == NULL && !wr->stop)
+		while (!has_work(wr))
 			(void)pthread_cond_wait(&wr->work, &wr->lock);
-		if (wr->queue.head == NULL)
+		if (wr->queue.head != NULL) {
+			write_queue(wr);
+			tell(wr, wr->queue.head != NULL || wr->stop);
+		} else if (wr->stop) {
 			break;
-		jobs_move(&jobs, &wr->queue);
-		(void)pthread_mutex_unlock(&wr->lock);
-
-		write_jobs(wr, &jobs);
-
-		(void)pthread_mutex_lock(&wr->lock);
-		jobs_move(&wr->done, &jobs);
-		idle = wr->queue.head == NULL && !wr->stop;
-		(void)pthread_mutex_unlock(&wr->lock);
-		/* If there is nothing to write, the turn may be done here. */
-		if (idle)
-			loop_poke(wr->loop);
-		else
-			loop_wake(wr->loop);
-		if (idle && wal_prepare(wr->wal) != ERR_OK)
-			_exit(EX_IOERR);
-		(void)pthread_mutex_lock(&wr->lock);
+		} else {
+			prepare(wr);
+		}
 	}
 	(void)pthread_mutex_unlock(&wr->lock);
 	return NULL;
+}
+
+/* On another thread, which has just done a turn; true if it has written. */
+static bool
+help(void *arg)
+{
+	struct writer *wr = arg;
+	bool mine;
+
+	(void)pthread_mutex_lock(&wr->lock);
+	mine = !wr->writing && wr->queue.head != NULL;
+	if (mine) {
+		write_queue(wr);
+		if (has_work(wr)) /* what has come meanwhile */
+			(void)pthread_cond_signal(&wr->work);
+	}
+	(void)pthread_mutex_unlock(&wr->lock);
+	return mine;
 }
 
 /* ---- the loop's side ---- */
@@ -278,7 +334,8 @@ writer_flush(struct writer *wr)
 	(void)pthread_mutex_lock(&wr->lock);
 	jobs_move(&wr->queue, &wr->staged);
 	(void)pthread_mutex_unlock(&wr->lock);
-	(void)pthread_cond_signal(&wr->work);
+	if (!loop_afterwards(wr->loop, help, wr))
+		(void)pthread_cond_signal(&wr->work);
 }
 
 void

@@ -275,6 +275,13 @@ loop_is_home(const struct loop *l)
 	return true;
 }
 
+bool
+loop_afterwards(struct loop *l, loop_work_fn *fn, void *arg)
+{
+	(void)l, (void)fn, (void)arg;
+	return false;
+}
+
 void
 loop_share(struct loop *l, loop_turn_fn *turn, void *arg)
 {

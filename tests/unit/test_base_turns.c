@@ -179,6 +179,70 @@ a_wake_is_for_the_loops_own_thread(void **state)
 	assert_int_equal(w->turns, 0);
 }
 
+struct chore {
+	struct work *work;
+	pthread_t turned, worked; /* on which thread */
+	bool accepted;
+	atomic_bool done;
+};
+
+static bool
+chore_work(void *arg)
+{
+	struct chore *c = arg;
+
+	c->worked = pthread_self();
+	/* The loop is free: another poke does a turn. */
+	loop_poke(c->work->loop);
+	c->done = true;
+	return true;
+}
+
+static struct mono
+chore_turn(void *arg, struct mono now)
+{
+	struct chore *c = arg;
+
+	c->work->turns++;
+	if (c->done)
+		return (struct mono){0};
+	if (!c->accepted && !loop_is_home(c->work->loop)) {
+		c->turned = pthread_self();
+		c->accepted = loop_afterwards(c->work->loop, chore_work, c);
+	}
+	return mono_add_ms(now, LATE_MS);
+}
+
+static void *
+bring_chore(void *arg)
+{
+	struct chore *c = arg;
+
+	while (!c->done)
+		loop_poke(c->work->loop);
+	return NULL;
+}
+
+static void
+work_after_a_turn_is_done_by_its_thread_and_is_news(void **state)
+{
+	struct work *w = *state;
+	struct chore c = {.work = w};
+	struct mono late = in_ms(LATE_MS);
+	pthread_t t;
+
+	/* At home it is for the caller to find another way. */
+	assert_false(loop_afterwards(w->loop, chore_work, &c));
+	loop_share(w->loop, chore_turn, &c);
+	assert_int_equal(pthread_create(&t, NULL, bring_chore, &c), 0);
+	while (!c.accepted || !c.done)
+		assert_false(mono_reached(late, loop_wait(w->loop, late)));
+	assert_int_equal(pthread_join(t, NULL), 0);
+	assert_true(pthread_equal(c.turned, c.worked));
+	/* What it brought was looked at. */
+	assert_true(w->turns >= 2);
+}
+
 #define BRINGERS 4u
 #define NEWS 20000u
 
@@ -226,6 +290,7 @@ main(void)
 	    TEST(a_poke_during_a_turn_is_not_forgotten),
 	    TEST(a_timer_that_another_thread_sets_in_a_turn_fires),
 	    TEST(a_wake_is_for_the_loops_own_thread),
+	    TEST(work_after_a_turn_is_done_by_its_thread_and_is_news),
 	    TEST(many_threads_bring_news_and_none_is_lost),
 	};
 
