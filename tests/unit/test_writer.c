@@ -1,11 +1,13 @@
 /* The writer thread: order, group commit, what is synced, how it ends.  Under
- * ThreadSanitizer the last test is the one to look at. */
+ * ThreadSanitizer the last two tests are those to look at. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <sysexits.h>
@@ -328,6 +330,67 @@ reading_goes_on_while_writing(void **state)
 	assert_true(memdisk_file_count(f->md) > 3);
 }
 
+/* ---- turns of other threads ---- */
+
+#define POKERS 3u
+#define ENTRIES 3000u
+
+struct shared {
+	struct fixture *f;
+	unsigned foreign; /* turns */
+	atomic_bool done;
+};
+
+/* Keeps up to four jobs under way; take() sees that they end in order. */
+static struct mono
+submitting_turn(void *arg, struct mono now)
+{
+	struct shared *s = arg;
+	struct fixture *f = s->f;
+
+	(void)now;
+	if (!loop_is_home(f->loop))
+		s->foreign++;
+	(void)take(f);
+	while (f->last < ENTRIES && writer_waiting(f->writer) < 4)
+		submit(f, 1, 0);
+	writer_flush(f->writer);
+	if (f->last < ENTRIES || writer_waiting(f->writer) > 0)
+		return MONO_NEVER;
+	atomic_store(&s->done, true);
+	return (struct mono){0};
+}
+
+static void *
+poke(void *arg)
+{
+	struct shared *s = arg;
+
+	while (!atomic_load(&s->done))
+		loop_poke(s->f->loop);
+	return NULL;
+}
+
+static void
+whoever_does_the_turn_may_write(void **state)
+{
+	struct fixture *f = *state;
+	struct shared s = {.f = f};
+	pthread_t t[POKERS];
+
+	loop_share(f->loop, submitting_turn, &s);
+	for (unsigned i = 0; i < POKERS; i++)
+		assert_int_equal(pthread_create(&t[i], NULL, poke, &s), 0);
+	while (!atomic_load(&s.done)) {
+		(void)loop_wait(f->loop, MONO_NEVER);
+		(void)submitting_turn(&s, mono_now());
+	}
+	for (unsigned i = 0; i < POKERS; i++)
+		assert_int_equal(pthread_join(t[i], NULL), 0);
+	assert_int_equal(rlog_last(f->rlog), ENTRIES);
+	assert_int_not_equal(s.foreign, 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -342,6 +405,7 @@ main(void)
 	    TEST(closing_waits_for_what_was_submitted),
 	    TEST(a_failed_write_ends_the_process),
 	    TEST(reading_goes_on_while_writing),
+	    TEST(whoever_does_the_turn_may_write),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
