@@ -558,28 +558,29 @@ nemesis_is_member(unsigned node)
 }
 
 /* Those who were never let in wait for ever.  The others were told by one of
- * the members that they know, or by a majority of the voters: as long as those
- * are still there. */
+ * the members that they know, or by a majority of the voters (of both sets,
+ * where they are joint): as long as those are still there. */
 bool
 nemesis_may_stay(unsigned node)
 {
 	const struct proc *p = proc_at(node, ROLE_RAFTD);
-	const struct raft_ids *voters;
+	const struct wal_conf *conf;
 	uint32_t known = 0, there = 0;
 
 	if (p->gone || !p->alive || p->rd->raft == NULL)
 		return p->gone || (p->alive && p->rd->join != NULL);
-	voters = &p->rd->conf.state.voters;
-	for (uint32_t i = 0; i < voters->count; i++) {
-		unsigned other = node_of_id(voters->id[i]);
-		const struct wal_member *m =
-		    cluster_member(&p->rd->conf, voters->id[i]);
+	conf = &p->rd->conf;
+	for (uint32_t i = 0; i < conf->member_count; i++) {
+		const struct wal_member *m = &conf->members[i];
+		unsigned other = node_of_id(m->id);
 
-		if (other == node)
+		if (other == node ||
+		    (!cluster_ids_have(&conf->state.voters, m->id) &&
+			!cluster_ids_have(&conf->state.voters_outgoing, m->id)))
 			continue;
 		known++;
 		there += other != 0 && !sim.nodes[other].wiped &&
-			 nemesis_is_member(other) && m != NULL &&
+			 nemesis_is_member(other) &&
 			 admin_listens_at(other, m->address);
 	}
 	return there * 2 <= known;
