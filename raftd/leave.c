@@ -5,12 +5,13 @@
  * too, which it only does when that is on its disk: the last one that knows of
  * a change must not go before it is safe.
  *
- * If it was one of two voters, the other one cannot be elected without it as
- * long as that one has not learned, for good, that it is alone: a crash may
- * have made it forget.  So this node stays the voter that it was, does not let
- * the change take effect here, and goes when the other one says so, however
- * long that takes.  (A change that is applied later breaks nothing: all that
- * this node may commit meanwhile, it commits with the other one.)
+ * If it was one of two voters, or the only one and another took its place, that
+ * other one cannot be elected without it as long as it has not learned, for
+ * good, that it is alone: a crash may have made it forget.  So this node stays
+ * the voter that it was, does not let the change take effect here, and goes
+ * when the other one says so, however long that takes.  (A change that is
+ * applied later breaks nothing: all that this node may commit meanwhile, it
+ * commits with the other one.)
  *
  * Or the others tell (BYE): one alone may be wrong about it, a majority of the
  * other voters is not. */
@@ -61,6 +62,13 @@ leave_removed(struct raftd *rd)
 	note_removed(rd, rd->conf.index);
 }
 
+/* This node was the only voter, and is replaced by another one. */
+static bool
+is_only_one(const struct raftd *rd, const struct raft_ids *voters)
+{
+	return voters->count == 1 && voters->id[0] == rd->opt.id;
+}
+
 bool
 leave_must_stay(
     struct raftd *rd, const struct raft_conf_change *cc, uint64_t index)
@@ -73,7 +81,10 @@ leave_must_stay(
 	if (s->voters_outgoing.count > 0) {
 		if (cc->count == 0 && !cluster_ids_have(&s->voters, me) &&
 		    !cluster_ids_have(&s->learners_next, me))
-			other = other_of_two(rd, &s->voters_outgoing);
+			other = is_only_one(rd, &s->voters_outgoing) &&
+					s->voters.count == 1
+				    ? s->voters.id[0]
+				    : other_of_two(rd, &s->voters_outgoing);
 	} else if (cc->count == 1 && cc->ops[0].op == RAFT_CONF_REMOVE &&
 		   cc->ops[0].id == me && cc->transition == RAFT_CONF_AUTO) {
 		other = other_of_two(rd, &s->voters);

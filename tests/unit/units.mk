@@ -13,6 +13,8 @@ UNIT_join := tests/unit/link_fake.c raftd/join.c raftd/joinmsg.c \
 	proto/msg.c proto/err.c base/mono.c $(UNIT_cluster)
 UNIT_LIBS_join := -lxxhash
 UNIT_strangers := raftd/strangers.c
+UNIT_leave := raftd/leave.c proto/err.c base/mono.c $(UNIT_cluster)
+UNIT_LIBS_leave := -lxxhash
 UNIT_rmsg := raftd/rmsg.c proto/wire.c base/buf.c base/mem.c base/blob.c \
 	base/log.c raftd/raft/msg.c
 
