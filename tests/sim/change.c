@@ -83,6 +83,23 @@ propose_conf(unsigned node, const struct raft_conf_change *cc)
 	proc_wake(raftd_at(node));
 }
 
+/* Most of those who vote now go on voting.  Else all who do may forget that the
+ * joint state is over, need those who do not any more, and have shorter logs
+ * than they: nobody could be elected. */
+static bool
+keeps_majority(const struct wal_conf *conf, const struct raft_conf_change *cc)
+{
+	const struct raft_ids *voters = &conf->state.voters;
+	uint32_t kept = voters->count;
+
+	for (uint32_t i = 0; i < cc->count; i++)
+		if (cc->ops[i].op != RAFT_CONF_ADD_VOTER &&
+		    cc->ops[i].op != RAFT_CONF_UPDATE &&
+		    cluster_ids_have(voters, cc->ops[i].id))
+			kept--;
+	return kept * 2 > voters->count;
+}
+
 /* The voters become another set altogether, in one joint step. */
 static void
 draw_swap(unsigned leader, struct raft_conf_change *cc)
@@ -173,10 +190,13 @@ change_strike(void)
 	}
 	if (may_shrink(conf) && rng_chance(rng(), 300)) {
 		draw_swap(node, &cc);
-		propose_conf(node, &cc);
+		if (keeps_majority(conf, &cc))
+			propose_conf(node, &cc);
 		return;
 	}
 	draw_steps(conf, node, &cc);
+	if (!keeps_majority(conf, &cc))
+		return;
 	c.members[0].id = cc.ops[0].id;
 	(void)snprintf(c.members[0].address, sizeof(c.members[0].address),
 	    "10.0.0.%" PRIu64 ":3380", cc.ops[0].id);
