@@ -5,13 +5,13 @@
  * of Raft: kvd's state (applied index, revision, hash...) is a record in the
  * same batch as the data (record.h), so both are there or neither is.
  *
- * Called from kvd's loop thread, except sync, which is called from one helper
- * thread, and the write of a concurrent engine, which may be called from
- * another one: both possibly while the loop thread is in get, scan, scan_next
- * or release.  No two writes at a time, and the one that closes has waited for
- * both.  Every call returns OK or an enum err, and has logged why; on error the
- * store is unchanged, and kvd ends with EX_IOERR: an engine error never skips
- * an entry. */
+ * Called in turns of kvd's loop, one at a time but on any thread, except sync,
+ * which is called from one helper thread, and the write of a concurrent engine,
+ * which may be called from another one: both possibly while a turn is in get,
+ * scan, scan_next or release.  No two writes at a time, and the one that closes
+ * has waited for both.  Every call returns OK or an enum err, and has logged
+ * why; on error the store is unchanged, and kvd ends with EX_IOERR: an engine
+ * error never skips an entry. */
 #ifndef KVD_ENGINE_H
 #define KVD_ENGINE_H
 
@@ -61,7 +61,7 @@ struct engine_ops {
 	/* Make all writes durable that were complete when it was called. */
 	enum err (*sync)(struct engine *e);
 	/* *record is borrowed until the next get, scan or release, and if the
-	 * loop thread writes until that.  ERR_NOT_FOUND. */
+	 * loop writes until that.  ERR_NOT_FOUND. */
 	enum err (*get)(
 	    struct engine *e, struct bytes name, struct bytes *record);
 	/* What get lent is given back, so that it keeps nothing in the store

@@ -5,7 +5,7 @@
  * LevelDB's own synced write, for two reasons: LevelDB starts a new log file
  * now and then and never syncs the old one, so a synced write to the new one
  * says nothing about what is still in the old one only; and it would make the
- * loop thread's writes queue behind the disk.  Instead all log files are
+ * loop's writes queue behind the disk.  Instead all log files are
  * synced, older ones first; tables and the manifest LevelDB syncs itself
  * before it removes the log they were made from.
  *

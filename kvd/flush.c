@@ -7,11 +7,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sysexits.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -27,7 +24,6 @@ struct sort_key {
 struct flusher {
 	struct loop *loop;
 	const struct store *store;
-	int wake; /* eventfd, watched in loop */
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* state or stop has changed */
@@ -107,7 +103,7 @@ compare(const void *a, const void *b, void *arg)
 }
 
 /* The writes of the frozen table, in f->sorted, in order of name.  The table
- * itself stays as it is: the loop thread looks names up in it. */
+ * itself stays as it is: the loop looks names up in it. */
 static void
 sort(struct flusher *f)
 {
@@ -151,7 +147,6 @@ rest(void *arg)
 static void
 write_once(struct flusher *f)
 {
-	const uint64_t one = 1;
 	enum err rc;
 
 	must(pthread_mutex_unlock(&f->lock));
@@ -161,8 +156,7 @@ write_once(struct flusher *f)
 	f->state = rc == ERR_OK ? FLUSH_WRITTEN : FLUSH_FAILED;
 	f->why = rc;
 	must(pthread_cond_signal(&f->changed));
-	if (write(f->wake, &one, sizeof one) == -1)
-		log_error("cannot write eventfd");
+	loop_wake(f->loop);
 }
 
 /* The scheduler need not take the processor from others as soon as a rest is
@@ -196,17 +190,6 @@ run(void *arg)
 
 /* --- the loop --- */
 
-static void
-woken(void *arg, uint32_t events)
-{
-	struct flusher *f = arg;
-	uint64_t count;
-
-	(void)events;
-	if (read(f->wake, &count, sizeof count) == -1)
-		log_debug("eventfd was empty"); /* nothing to do about it */
-}
-
 struct flusher *
 flusher_open(struct loop *loop, const struct store *s)
 {
@@ -217,13 +200,11 @@ flusher_open(struct loop *loop, const struct store *s)
 	f->store = s;
 	must(pthread_cond_init(&f->changed, NULL));
 	must(pthread_mutex_init(&f->lock, NULL));
-	f->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (f->wake == -1 || pthread_create(&f->thread, NULL, run, f) != 0) {
-		log_errorx("cannot start the flusher; raise the limits on "
-			   "descriptors and threads");
+	if (pthread_create(&f->thread, NULL, run, f) != 0) {
+		log_errorx("cannot start the flusher; raise the limit on "
+			   "threads");
 		exit(EX_TEMPFAIL);
 	}
-	loop_watch(loop, f->wake, EPOLLIN, woken, f);
 	if (s->ops->set_rest != NULL)
 		s->ops->set_rest(s->engine, rest, f);
 	return f;
@@ -289,8 +270,6 @@ flusher_close(struct flusher *f)
 	must(pthread_join(f->thread, NULL));
 	if (f->store->ops->set_rest != NULL)
 		f->store->ops->set_rest(f->store->engine, NULL, NULL);
-	loop_unwatch(f->loop, f->wake);
-	(void)close(f->wake); /* holds nothing */
 	must(pthread_cond_destroy(&f->changed));
 	must(pthread_mutex_destroy(&f->lock));
 	mem_free(f->keys);

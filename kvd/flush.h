@@ -19,8 +19,8 @@ enum flush_state {
 
 struct flusher;
 
-/* s is borrowed; its engine is a concurrent one.  The end of each flush makes
- * loop_wait() of loop return. */
+/* s is borrowed; its engine is a concurrent one.  The end of each flush wakes
+ * loop. */
 struct flusher *flusher_open(struct loop *loop, const struct store *s);
 /* Idle, and something is frozen: begin, without haste: the writes rest now and
  * then, so that those who answer requests find a processor. */

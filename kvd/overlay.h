@@ -2,7 +2,7 @@
  * found by name, so that later commands see what earlier ones did.
  *
  * Nothing in it moves or changes once it is frozen (store.h): then a helper
- * thread may read it while the loop thread looks names up. */
+ * thread may read it while the loop looks names up. */
 #ifndef KVD_OVERLAY_H
 #define KVD_OVERLAY_H
 

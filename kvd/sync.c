@@ -4,11 +4,8 @@
 #include <assert.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sysexits.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -25,7 +22,6 @@ struct syncer {
 	const struct engine_ops *ops;
 	struct engine *engine;
 	uint64_t pause_ms;
-	int wake; /* eventfd, watched in loop */
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t more; /* wrote or stop has changed */
@@ -107,7 +103,7 @@ sync_now(struct syncer *s)
 static void
 sync_once(struct syncer *s)
 {
-	const uint64_t goal = s->wrote, one = 1;
+	const uint64_t goal = s->wrote;
 	enum err rc = write_out(s);
 
 	if (rc == ERR_OK)
@@ -116,8 +112,7 @@ sync_once(struct syncer *s)
 		s->durable = goal;
 	else
 		s->failed = true;
-	if (write(s->wake, &one, sizeof one) == -1)
-		log_error("cannot write eventfd");
+	loop_wake(s->loop);
 }
 
 static void *
@@ -141,17 +136,6 @@ run(void *arg)
 	return NULL;
 }
 
-static void
-woken(void *arg, uint32_t events)
-{
-	struct syncer *s = arg;
-	uint64_t count;
-
-	(void)events;
-	if (read(s->wake, &count, sizeof count) == -1)
-		log_debug("eventfd was empty"); /* nothing to do about it */
-}
-
 struct syncer *
 syncer_open(struct loop *loop, const struct engine_ops *ops, struct engine *e,
     uint64_t pause_ms)
@@ -170,13 +154,11 @@ syncer_open(struct loop *loop, const struct engine_ops *ops, struct engine *e,
 	must(pthread_cond_init(&s->more, &attr));
 	must(pthread_condattr_destroy(&attr));
 	must(pthread_mutex_init(&s->lock, NULL));
-	s->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (s->wake == -1 || pthread_create(&s->thread, NULL, run, s) != 0) {
-		log_errorx("cannot start the syncer; raise the limits on "
-			   "descriptors and threads");
+	if (pthread_create(&s->thread, NULL, run, s) != 0) {
+		log_errorx("cannot start the syncer; raise the limit on "
+			   "threads");
 		exit(EX_TEMPFAIL);
 	}
-	loop_watch(loop, s->wake, EPOLLIN, woken, s);
 	return s;
 }
 
@@ -231,8 +213,6 @@ syncer_close(struct syncer *s)
 		must(pthread_cond_signal(&s->more));
 		must(pthread_mutex_unlock(&s->lock));
 		must(pthread_join(s->thread, NULL));
-		loop_unwatch(s->loop, s->wake);
-		(void)close(s->wake); /* holds nothing */
 		must(pthread_cond_destroy(&s->more));
 		must(pthread_mutex_destroy(&s->lock));
 	}

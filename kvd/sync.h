@@ -19,8 +19,8 @@ struct syncer;
  * written again meanwhile goes to the disk once. */
 #define SYNC_MS 5000u
 
-/* e is borrowed; pause_ms: SYNC_MS, or for tests less.  Each result makes
- * loop_wait() of loop return.  An engine that is not durable has no thread, and
+/* e is borrowed; pause_ms: SYNC_MS, or for tests less.  Each result wakes
+ * loop.  An engine that is not durable has no thread, and
  * its durable index stays 0. */
 struct syncer *syncer_open(struct loop *loop, const struct engine_ops *ops,
     struct engine *e, uint64_t pause_ms);
