@@ -258,7 +258,7 @@ travel(struct request *rq, request_answer_fn *answered)
 		request_problem(rq, ERR_OVERLOADED, NULL);
 }
 
-/* FLOW 1: HTTP request -> checked command, connection suspended. */
+/* FLOW 1: HTTP request -> checked command, which waits. */
 static void
 api_put(struct request *rq)
 {
@@ -279,7 +279,7 @@ api_delete(struct request *rq)
 	travel(rq, answer_write);
 }
 
-/* READ 1: HTTP request -> lookup, connection suspended. */
+/* READ 1: HTTP request -> lookup, which waits. */
 static void
 api_get(struct request *rq)
 {

@@ -1,7 +1,7 @@
-/* Clients that leave while their request travels.
+/* Clients that leave while their request travels, and is suspended.
  *
  * libmicrohttpd does not look at the socket of a suspended connection, so we
- * do: a request that has travelled for LEAVE_AFTER_MS is watched, and its
+ * do: a request that has been suspended for LEAVE_AFTER_MS is watched, and its
  * owner told when the other end is gone.
  *
  * TCP cannot tell a client that has left (close) from one that has only said

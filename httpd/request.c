@@ -1,4 +1,4 @@
-/* HTTP requests: header checks, bodies, suspension; see request.h. */
+/* HTTP requests: header checks, bodies, waiting; see request.h. */
 #include "httpd/request.h"
 
 #include <assert.h>
@@ -11,6 +11,10 @@
 #include "httpd/httpd.h"
 #include "httpd/response.h"
 #include "proto/limits.h"
+
+/* A request is visited for so long, then suspended.  Nearly all are answered
+ * before; whatever holds up the others is not a matter of microseconds. */
+#define VISIT_MS 20u
 
 /* libmicrohttpd before 1.0 leaves the header where it was received, with NULs
  * for what separates its parts.  So parts that do not lie side by side show
@@ -57,11 +61,44 @@ release_body(struct request *rq)
 }
 
 static void
-resume(struct request *rq)
+suspend(struct request *rq)
+{
+	struct httpd *h = request_httpd(rq);
+
+	MHD_suspend_connection(rq->mhd);
+	rq->suspended = true;
+	leave_add(h->leave, &rq->leaver, rq->connection->fd, h->now);
+}
+
+static void
+unvisit(struct request *rq)
+{
+	if (rq->visited)
+		server_unvisit(rq->server);
+	rq->visited = false;
+}
+
+/* rq waits no more: libmicrohttpd shall call request_on_data() for it. */
+static void
+proceed(struct request *rq)
 {
 	leave_remove(request_httpd(rq)->leave, &rq->leaver);
-	MHD_resume_connection(rq->mhd);
+	unvisit(rq);
+	if (rq->suspended)
+		MHD_resume_connection(rq->mhd);
+	rq->suspended = false;
 	server_wake(rq->server);
+}
+
+static void
+queue(struct request *rq, unsigned status, struct MHD_Response *resp)
+{
+	if (MHD_queue_response(rq->mhd, status, resp) != MHD_YES) {
+		log_debug("response not accepted status=%u", status);
+		rq->broken = true;
+	}
+	MHD_destroy_response(resp);
+	server_wake(rq->server); /* to send it */
 }
 
 void
@@ -74,14 +111,15 @@ request_answer(struct request *rq, unsigned status, struct MHD_Response *resp)
 		response_field_u64(resp, "Metcd-Node", h->node);
 	if (h->leaving)
 		response_close(resp);
-	if (MHD_queue_response(rq->mhd, status, resp) != MHD_YES) {
-		log_debug("response not accepted status=%u", status);
-		rq->broken = true;
+	if (rq->visited) { /* only its own callback may queue it */
+		rq->response_status = status;
+		rq->response = resp;
+	} else {
+		queue(rq, status, resp);
 	}
-	MHD_destroy_response(resp);
 	release_body(rq);
 	if (rq->state == REQUEST_WAITING)
-		resume(rq);
+		proceed(rq);
 	rq->state = REQUEST_ANSWERED;
 	traffic_count(&h->traffic, server_port(rq->server)->traffic, rq->method,
 	    status, rq->whole_at, h->now);
@@ -109,10 +147,22 @@ void
 request_wait(struct request *rq)
 {
 	assert(rq->state == REQUEST_READING);
-	MHD_suspend_connection(rq->mhd);
-	leave_add(request_httpd(rq)->leave, &rq->leaver, rq->connection->fd,
-	    mono_now());
+	rq->visited = server_visit(rq->server);
+	if (!rq->visited)
+		suspend(rq);
 	rq->state = REQUEST_WAITING;
+}
+
+/* libmicrohttpd asks whether there is a response now. */
+static void
+visit(struct request *rq)
+{
+	assert(rq->visited);
+	if (mono_reached(
+		mono_add_ms(rq->whole_at, VISIT_MS), request_httpd(rq)->now)) {
+		unvisit(rq);
+		suspend(rq);
+	}
 }
 
 static void
@@ -170,7 +220,7 @@ request_on_leave(struct leaver *v)
 	assert(rq->state == REQUEST_WAITING);
 	log_debug("client left while its request travelled");
 	forget(rq);
-	resume(rq);
+	proceed(rq);
 	rq->state = REQUEST_GONE;
 }
 
@@ -313,6 +363,7 @@ swallow(struct request *rq, enum err why)
 static void
 take_body(struct request *rq, const char *data, size_t n)
 {
+	server_wake(rq->server); /* to read more, if it is there */
 	rq->body_seen += n;
 	if (rq->body_seen > BODY_BYTES_SWALLOWED_MAX) {
 		rq->broken = true;
@@ -392,6 +443,7 @@ begin_body(struct request *rq, const char *method, uint64_t length)
 	}
 	connection_expect(rq->connection, PROGRESS_BODY, mono_now());
 	rq->state = REQUEST_READING;
+	server_wake(rq->server); /* it may have to say 100 Continue */
 }
 
 /* The header is complete.  libmicrohttpd closes a connection whose answer is
@@ -450,9 +502,14 @@ request_on_data(void *arg, struct MHD_Connection *mhd, const char *url,
 		*data_bytes = 0;
 		break;
 	case REQUEST_ANSWERED:
+		if (rq->response != NULL)
+			queue(rq, rq->response_status, rq->response);
+		rq->response = NULL;
 		*data_bytes = 0;
 		break;
 	case REQUEST_WAITING: /* not called while suspended */
+		visit(rq);
+		break;
 	case REQUEST_GONE:
 		rq->broken = true;
 		break;
@@ -473,6 +530,9 @@ request_on_completed(void *arg, struct MHD_Connection *mhd, void **request,
 		return;
 	forget(rq);
 	leave_remove(request_httpd(rq)->leave, &rq->leaver);
+	unvisit(rq);
+	if (rq->response != NULL)
+		MHD_destroy_response(rq->response);
 	release_body(rq);
 	request_httpd(rq)->requests--;
 	mem_free(rq);

@@ -3,10 +3,11 @@
  *     NEW -> READING -> (WAITING ->) ANSWERED     WAITING -> GONE
  *
  * NEW: the target is here.  READING: so is the header, the body is being read;
- * if there is one, port.check was called.  WAITING: complete, suspended, on its
- * way (pending.h, status.h).  GONE: the client left meanwhile.  ANSWERED: the
- * response is libmicrohttpd's business.  libmicrohttpd frees the request at the
- * end, whatever the state (on_completed). */
+ * if there is one, port.check was called.  WAITING: complete, on its way
+ * (pending.h, status.h): visited at first, then suspended (server.h).  GONE:
+ * the client left meanwhile.  ANSWERED: the response is libmicrohttpd's
+ * business, at the next visit if the request was visited.  libmicrohttpd frees
+ * the request at the end, whatever the state (on_completed). */
 #ifndef HTTPD_REQUEST_H
 #define HTTPD_REQUEST_H
 
@@ -63,6 +64,10 @@ struct request {
 	unsigned method;      /* traffic_method() */
 	struct mono whole_at; /* when all of it was here; 0: not yet */
 	bool broken;          /* close the connection without an answer */
+	bool visited;         /* counted by server_visit() */
+	bool suspended;
+	unsigned response_status;
+	struct MHD_Response *response; /* owned; for the next visit */
 
 	request_fn *handle; /* for the complete request; set by port.check */
 	request_answer_fn *answered; /* set by handle before it waits */
@@ -86,12 +91,12 @@ struct request {
 
 struct httpd *request_httpd(const struct request *rq);
 
-/* Send resp, which is consumed, now or after the suspension. */
+/* Send resp, which is consumed. */
 void request_answer(
     struct request *rq, unsigned status, struct MHD_Response *resp);
 /* The same with a problem; detail NULL: the usual advice. */
 void request_problem(struct request *rq, enum err code, const char *detail);
-/* The request is on its way: suspended until request_answer(). */
+/* The request is on its way until request_answer(). */
 void request_wait(struct request *rq);
 
 /* pending_answer_fn, status_answer_fn, control_answer_fn, scrape_answer_fn,

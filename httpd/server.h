@@ -58,8 +58,13 @@ const struct port *server_port(const struct server *s);
 
 unsigned server_connections(const struct server *s); /* open now */
 
-/* Something was resumed: run it in this turn. */
+/* There is work for libmicrohttpd: run it in this turn, or, when it runs, once
+ * more. */
 void server_wake(struct server *s);
+/* A request waits and is not suspended: until server_unvisit() we are called
+ * for it in each run.  false: so many do that it must be suspended. */
+bool server_visit(struct server *s);
+void server_unvisit(struct server *s);
 /* Let libmicrohttpd work if there is work for it: once per turn. */
 void server_run(struct server *s, struct mono now);
 struct mono server_next(const struct server *s);

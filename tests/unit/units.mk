@@ -62,6 +62,8 @@ UNIT_supervise := cmd/metcd/supervise.c base/log.c
 
 UNIT_http_uri := httpd/uri.c base/buf.c base/mem.c base/log.c
 UNIT_http_etag := httpd/etag.c
+UNIT_http_visit :=
+UNIT_LIBS_http_visit := -lmicrohttpd
 UNIT_http_problem := httpd/problem.c proto/err.c base/buf.c base/mem.c base/log.c
 UNIT_LIBS_http_problem := -ljansson
 UNIT_http_pending := tests/unit/link_fake.c tests/unit/pending_bench.c httpd/pending.c \
