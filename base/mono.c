@@ -20,15 +20,27 @@ mono_now(void)
 	    (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec};
 }
 
-struct mono
-mono_add_ms(struct mono t, uint64_t ms)
+static struct mono
+add(struct mono t, uint64_t n, uint64_t unit_ns)
 {
 	uint64_t ns;
 
-	if (__builtin_mul_overflow(ms, NS_PER_MS, &ns) ||
+	if (__builtin_mul_overflow(n, unit_ns, &ns) ||
 	    __builtin_add_overflow(t.ns, ns, &t.ns))
 		return MONO_NEVER;
 	return t;
+}
+
+struct mono
+mono_add_ms(struct mono t, uint64_t ms)
+{
+	return add(t, ms, NS_PER_MS);
+}
+
+struct mono
+mono_add_us(struct mono t, uint64_t us)
+{
+	return add(t, us, NS_PER_US);
 }
 
 bool

@@ -14,6 +14,7 @@ struct mono {
 
 struct mono mono_now(void);
 struct mono mono_add_ms(struct mono t, uint64_t ms); /* saturates */
+struct mono mono_add_us(struct mono t, uint64_t us); /* saturates */
 bool mono_reached(struct mono deadline, struct mono now);
 struct mono mono_earlier(struct mono a, struct mono b);
 uint64_t mono_ms_until(struct mono t, struct mono now); /* rounded up, 0 past */

@@ -16,12 +16,21 @@
 #define STALL_MS 10u
 /* kvd remembers SESSION_BATCHES_MAX batches from the oldest open one on. */
 #define WRITES_AHEAD_MAX (SESSION_BATCHES_MAX / 2)
-/* While so many proposals are on their way, commands gather for the next one:
- * under load fewer and larger messages, log entries and engine writes go around
- * the ring (Nagle, RFC 896).  For at most GATHER_MS, lest one that is lost
- * holds up others. */
-#define WRITES_OPEN_GATHER 2u
+/* While so many batches of a way are on theirs, what comes gathers for the next
+ * one: under load fewer and larger messages, log entries and engine writes go
+ * around the ring (Nagle, RFC 896).  For at most GATHER_MS, lest one that is
+ * lost holds up others. */
+static const uint32_t open_gather[WAYS] = {
+    [WAY_WRITE] = 2, [WAY_READ] = 1, [WAY_STALE] = 1};
 #define GATHER_MS 10u
+/* Clients whose lookups were answered are mostly back at once with the next,
+ * one after the other: a batch waits until as many are there as there were, but
+ * no longer than this, counted from the REPLY, and than that for each of them:
+ * the time in which it is answered and sends its next one.  Else the batch
+ * leaves with the first few, the others follow in another one, and so the
+ * batches of all rounds stay small. */
+#define RETURN_US 60u
+#define RETURN_US_EACH 6u
 #define CMD_OVERHEAD_BYTES 32u /* of a command beside its key and value */
 
 struct queue {
@@ -40,7 +49,9 @@ struct pending {
 	size_t waiting;
 	struct queue patience[PATIENCES]; /* all waiters, by deadline */
 	struct queue queue[WAYS];         /* those not sent */
-	struct mono gather_until;         /* writes; see GATHER_MS */
+	struct mono gather_until[WAYS];   /* see GATHER_MS */
+	struct mono return_until[WAYS];   /* see RETURN_US */
+	size_t returning[WAYS];           /* lookups expected by then */
 	/* raftd refused just now: what is queued waits as well. */
 	struct mono hold_until[WAYS];
 	enum err hold_code[WAYS];
@@ -326,6 +337,7 @@ send_batch(struct pending *p, struct batch *b, struct mono now)
 	if (!batch_send(b, link_of(p, b->way), p->epoch, now))
 		b->retry_at = MONO_NEVER;
 	p->next_retry = mono_earlier(p->next_retry, b->retry_at);
+	p->gather_until[b->way] = mono_add_ms(now, GATHER_MS);
 }
 
 /* FLOW 2: the commands of this turn -> one batch, one PROPOSE. */
@@ -362,7 +374,6 @@ pending_propose(struct pending *p, struct mono now)
 	}
 	assert(wire_end(&wire) == ERR_OK); /* checked by api.c */
 	send_batch(p, b, now);
-	p->gather_until = mono_add_ms(now, GATHER_MS);
 }
 
 /* READ 2: the lookups of this turn -> one READ or STALE_READ.  Probes have no
@@ -375,6 +386,7 @@ pending_read(struct pending *p, enum way way, struct mono now)
 	struct batch *b;
 	struct wire wire;
 
+	p->returning[way] = 0;
 	for (; w != NULL && slots < READ_KEYS_MAX; w = w->queue_next)
 		slots++;
 	b = batch_new(&p->open, way, slots);
@@ -395,17 +407,32 @@ pending_read(struct pending *p, enum way way, struct mono now)
 	send_batch(p, b, now);
 }
 
+/* Is there as much as one batch takes? */
+static bool
+is_full(const struct queue *q, enum way way)
+{
+	if (way == WAY_WRITE)
+		return q->count >= BATCH_COMMANDS_MAX ||
+		       q->bytes >= BATCH_BYTES_SOFT;
+	return q->count >= READ_KEYS_MAX;
+}
+
 /* Shall what is queued wait for more of it? */
 static bool
-is_gathering(struct pending *p, struct mono now)
+is_gathering(struct pending *p, enum way way, struct mono now)
 {
-	const struct queue *q = &p->queue[WAY_WRITE];
+	const struct queue *q = &p->queue[way];
+	struct mono until;
 
-	if (p->open.open[WAY_WRITE] < WRITES_OPEN_GATHER ||
-	    q->count >= BATCH_COMMANDS_MAX || q->bytes >= BATCH_BYTES_SOFT ||
-	    mono_reached(p->gather_until, now))
+	if (p->open.open[way] >= open_gather[way])
+		until = p->gather_until[way];
+	else if (q->count < p->returning[way])
+		until = p->return_until[way];
+	else
 		return false;
-	p->wake = mono_earlier(p->wake, p->gather_until);
+	if (is_full(q, way) || mono_reached(until, now))
+		return false;
+	p->wake = mono_earlier(p->wake, until);
 	return true;
 }
 
@@ -428,10 +455,10 @@ may_send(struct pending *p, enum way way, struct mono now)
 		p->wake = mono_earlier(p->wake, mono_add_ms(now, STALL_MS));
 		return false;
 	}
+	if (is_gathering(p, way, now))
+		return false;
 	if (way != WAY_WRITE)
 		return true;
-	if (is_gathering(p, now))
-		return false;
 	/* Without room in the session the oldest batch comes first; it has a
 	 * deadline. */
 	return p->node != 0 &&
@@ -534,6 +561,7 @@ ask_again(struct pending *p, struct waiter *w, enum err code, struct mono now)
 	w->refused = code;
 	batch_drop(w);
 	queue_push(p, w);
+	p->returning[w->way] = 0; /* it has waited enough */
 	return true;
 }
 
@@ -544,6 +572,11 @@ answer_all(struct pending *p, struct batch *b, const struct msg_reply *m,
 {
 	uint32_t slots = b->slots, count = b->count;
 
+	if (b->way != WAY_WRITE) {
+		p->returning[b->way] = p->queue[b->way].count + b->waiting;
+		p->return_until[b->way] =
+		    mono_add_us(now, RETURN_US + RETURN_US_EACH * b->waiting);
+	}
 	b->waiting++; /* ours: the batch stays until we are through */
 	for (uint32_t n = 0; n < slots; n++) {
 		struct msg_reply_item item = {.code = ERR_OK};

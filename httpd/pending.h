@@ -1,8 +1,10 @@
 /* Requests on their way around the ring, and what is known of their fate.
  *
  * A waiter is one command or one lookup.  It stands in a queue until the end
- * of the loop's turn (a command, while two batches of them are open, for up to
- * 10 ms more), then travels with all others that wait in one batch:
+ * of the loop's turn, then travels with all others that wait in one batch.  For
+ * up to 10 ms it waits longer while two batches of commands, or one of lookups,
+ * are open; and a lookup for a fraction of a millisecond for the clients that
+ * were answered last, who will be back.  A batch is:
  * PROPOSE for writes, READ for linearizable reads (both to raftd), STALE_READ
  * for stale ones (to kvd).  It is answered once, by
  *   - the REPLY to its batch (kvd),

@@ -138,6 +138,93 @@ reads_leave_as_one_message_and_probes_have_no_key(void **state)
 }
 
 static void
+while_a_read_is_open_lookups_gather(void **state)
+{
+	struct test *t = *state;
+
+	for (size_t i = 0; i < 3; i++) {
+		add(t, i, WAY_READ);
+		turn(t);
+	}
+	assert_int_equal(t->raftd.sent, 1);
+	add(t, 3, WAY_STALE); /* another way */
+	turn(t);
+	assert_int_equal(t->kvd.sent, 1);
+	pass(t, 9);
+	assert_int_equal(t->raftd.sent, 1);
+	pass(t, 1);
+	assert_int_equal(t->raftd.sent, 2);
+	assert_int_equal(sent_read(&t->raftd, 1, MSG_READ).count, 2);
+}
+
+static void
+a_full_read_does_not_wait_for_more(void **state)
+{
+	struct test *t = *state;
+
+	static struct waiter first;
+
+	first = (struct waiter){.way = WAY_READ, .probe = true};
+	(void)pending_add(t->p, &first, t->now);
+	turn(t);
+	for (size_t i = 0; i < WAITERS; i++) {
+		assert_int_equal(t->raftd.sent, 1);
+		add(t, i, WAY_READ);
+		turn(t);
+	}
+	assert_int_equal(t->raftd.sent, 2);
+	assert_int_equal(sent_read(&t->raftd, 1, MSG_READ).count, WAITERS);
+	pending_forget(t->p, &first);
+}
+
+static void
+lookups_wait_for_the_clients_that_were_just_answered(void **state)
+{
+	struct test *t = *state;
+
+	for (size_t i = 0; i < 3; i++)
+		add(t, i, WAY_READ);
+	turn(t);
+	add(t, 3, WAY_READ); /* waits as the first three travel */
+	turn(t);
+	assert_int_equal(reply(t, MSG_REPLY_READ, 1, ERR_OK, 3, 0), ERR_OK);
+	for (size_t i = 0; i < 3; i++) {
+		turn(t);
+		assert_int_equal(t->raftd.sent, 1);
+		add(t, i, WAY_READ);
+	}
+	turn(t); /* all are back: no need for any time to pass */
+	assert_int_equal(t->raftd.sent, 2);
+	assert_int_equal(sent_read(&t->raftd, 1, MSG_READ).count, 4);
+}
+
+static void
+lookups_do_not_wait_long_for_clients_that_do_not_come_back(void **state)
+{
+	struct test *t = *state;
+
+	for (size_t i = 0; i < 3; i++)
+		add(t, i, WAY_READ);
+	turn(t);
+	assert_int_equal(reply(t, MSG_REPLY_READ, 1, ERR_OK, 3, 0), ERR_OK);
+	add(t, 3, WAY_READ);
+	turn(t);
+	/* 60 us, and 6 for each of the three. */
+	assert_int_equal(pending_next(t->p).ns, mono_add_us(t->now, 78).ns);
+	t->now = mono_add_us(t->now, 77);
+	turn(t);
+	assert_int_equal(t->raftd.sent, 1);
+	t->now = mono_add_us(t->now, 1);
+	turn(t);
+	assert_int_equal(t->raftd.sent, 2);
+	/* Who was alone is not waited for. */
+	assert_int_equal(reply(t, MSG_REPLY_READ, 2, ERR_OK, 1, 0), ERR_OK);
+	add(t, 3, WAY_READ);
+	turn(t);
+	assert_int_equal(t->raftd.sent, 3);
+}
+
+static void
 done_below_is_the_oldest_proposal_that_is_open(void **state)
 {
 	struct test *t = *state;
@@ -181,6 +268,7 @@ lookups_that_did_not_fit_are_asked_for_again(void **state)
 	/* Nothing fits: not again at once, and 503 in the end. */
 	add(t, 6, WAY_READ);
 	turn(t);
+	pass(t, 1); /* the others do not come back */
 	for (uint64_t seq = 3; seq < 10; seq++) {
 		(void)reply(t, MSG_REPLY_READ, seq, ERR_OK, 0, 1);
 		turn(t);
@@ -486,6 +574,16 @@ main(void)
 	    cmocka_unit_test_setup_teardown(
 		reads_leave_as_one_message_and_probes_have_no_key, setup,
 		teardown),
+	    cmocka_unit_test_setup_teardown(
+		while_a_read_is_open_lookups_gather, setup, teardown),
+	    cmocka_unit_test_setup_teardown(
+		a_full_read_does_not_wait_for_more, setup, teardown),
+	    cmocka_unit_test_setup_teardown(
+		lookups_wait_for_the_clients_that_were_just_answered, setup,
+		teardown),
+	    cmocka_unit_test_setup_teardown(
+		lookups_do_not_wait_long_for_clients_that_do_not_come_back,
+		setup, teardown),
 	    cmocka_unit_test_setup_teardown(
 		done_below_is_the_oldest_proposal_that_is_open, setup,
 		teardown),
