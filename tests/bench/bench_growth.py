@@ -69,7 +69,7 @@ def keys_part():
                           get.p99_us, us(get.cpu_all(), get.requests),
                           s.memory_mib(1, "kvd"), s.store_mib(1),
                           put.failed + get.failed)
-    return (f"### Keys\n\nOne node, values of {BYTES} bytes, {CONNECTIONS} "
+    return (f"One node, values of {BYTES} bytes, {CONNECTIONS} "
             "connections; GET is linearizable.\n\n" + str(table))
 
 
@@ -89,7 +89,7 @@ def values_part():
                 table.add(engine, size, round(put.rate), put_mb, put_mb / disk,
                           put.p99_us, round(get.rate), get_mb, get.p99_us,
                           put.failed + get.failed)
-    return ("### Values\n\nThree nodes on one disk: a value is written to "
+    return ("Three nodes on one disk: a value is written to "
             f"three logs and three stores.\n{CONNECTIONS_BIG} connections. "
             f"The disk alone writes one file at {disk:.0f} MB/s.\n\n{table}")
 
@@ -111,7 +111,7 @@ def nodes_part():
                           round(get.rate), get.p50_us, get.p99_us,
                           us(get.cpu_all(), get.requests), round(stale.rate),
                           put.failed + get.failed + stale.failed)
-    return (f"### Nodes\n\n{CONNECTIONS} connections to the leader; all nodes "
+    return (f"{CONNECTIONS} connections to the leader; all nodes "
             f"share {os.cpu_count()} cores and one disk.\n\n{table}")
 
 
@@ -132,7 +132,7 @@ def connections_part():
             table.add(count, rss, (rss - bare) * 1024 / count, round(put.rate),
                       put.p99_us, round(get.rate), get.p99_us,
                       put.failed + get.failed)
-    return ("### Connections\n\nTo the leader, each has asked once; beside "
+    return ("To the leader, each has asked once; beside "
             f"them {CONNECTIONS} that are loaded.\n\n{table}")
 
 
@@ -144,8 +144,9 @@ def main():
         if part not in known:
             raise SystemExit(f"PARTS: there is no {part}; choose from "
                              + " ".join(known))
-    results.write("Growth", results.command_line("bench-growth"),
-                  "\n\n".join(known[part]() for part in PARTS))
+    for part in PARTS:
+        results.write(f"Growth: {part}", results.command_line("bench-growth"),
+                      known[part]())
 
 
 if __name__ == "__main__":
