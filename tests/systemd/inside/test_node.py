@@ -127,6 +127,8 @@ def test_a_killed_kvd_keeps_its_store(one):
     """It knows that the machine was not rebooted: the store is used as it is
     and not made anew."""
     one.put("kept", b"1")
+    wait_until("the engine has something", lambda:
+               one.status()["kv"]["durable"] > 0, 30, 0.05)
     before = one.pids()
     os.kill(before["kvd"], signal.SIGKILL)
     one.wait_others_untouched("kvd", before)
