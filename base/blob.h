@@ -3,8 +3,8 @@
  * Entry payloads are blobs, so that a proposal is copied once, out of the
  * message that brought it, and is then shared by the Raft log, the WAL's
  * queue and every message that carries it.  The count is not atomic: a blob
- * belongs to one thread; another thread may read its bytes while the owner
- * holds a reference for it. */
+ * belongs to who has the loop (loop.h); another thread may read its bytes while
+ * a reference is held for it. */
 #ifndef BASE_BLOB_H
 #define BASE_BLOB_H
 

@@ -22,6 +22,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -43,6 +44,7 @@
  * loop's own thread goes on. */
 #define TURNS_PER_POKE 4
 #define NS_PER_S 1000000000u
+#define HEAPS 2 /* of turns, and of who works beside them */
 
 struct watch {
 	int fd;
@@ -107,6 +109,9 @@ loop_open(void)
 {
 	struct loop *l = mem_zalloc(1, sizeof *l);
 
+	/* Turns go from thread to thread, one at a time.  With a heap for each
+	 * thread what one frees would not be there for the next. */
+	(void)mallopt(M_ARENA_MAX, HEAPS); /* else it takes more memory */
 	l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (l->epoll_fd == -1)
 		loop_broken("epoll_create1");
@@ -468,7 +473,11 @@ foreign_turn(struct loop *l)
 	arg = l->work_arg;
 	l->work_fn = NULL;
 	must(pthread_mutex_unlock(&l->turn));
-	if (work != NULL && work(arg))
+	if (work == NULL)
+		return;
+	if (atomic_load(&l->poked)) /* who found it locked is not to wait */
+		loop_wake(l);
+	if (work(arg))
 		atomic_store(&l->poked, true);
 }
 

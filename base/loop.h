@@ -10,7 +10,8 @@
  *
  * One turn at a time: the thread that called loop_open() holds the loop, and
  * with it all that its turns touch, except while it waits in loop_wait().  No
- * call is thread-safe but loop_poke(), with which other threads bring news.
+ * call is thread-safe but loop_poke() and loop_wake(), with which other threads
+ * bring news, and loop_is_home().
  * After loop_share() they need not wake the loop's thread for it: whoever pokes
  * while it waits does the next turn himself.  Waking a thread is what a hop
  * between processes costs, so that is a third of it. */

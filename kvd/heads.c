@@ -124,8 +124,8 @@ grow(struct heads *h)
 	if (h->pairs == PAIRS_MAX || (h->pairs > 0 && h->n < h->pairs))
 		return;
 	make_entries(h, h->pairs > 0 ? 2 * h->pairs : PAIRS_MIN);
-	for (size_t i = 2 * old.pairs;
-	     i-- > 0;) { /* the later of a pair last */
+	/* Backwards: the later of a pair is older. */
+	for (size_t i = 2 * old.pairs; i-- > 0;) {
 		const struct heads_entry *e = &old.entries[i];
 		const struct bytes key = bytes_of(e->key, e->key_len);
 

@@ -128,13 +128,14 @@ will_be_full(const struct kvd *k)
 void
 writeback_run(struct kvd *k, struct mono now)
 {
-	if (k->exit_code != 0 || k->flusher == NULL ||
-	    !store_is_dirty(&k->store))
+	if (k->exit_code != 0 || k->flusher == NULL)
+		return;
+	if (store_is_frozen(&k->store) && will_be_full(k))
+		flusher_hurry(k->flusher);
+	if (!store_is_dirty(&k->store))
 		return;
 	k->flush_at =
 	    mono_earlier(k->flush_at, mono_add_ms(now, WRITE_BACK_MS));
-	if (store_is_frozen(&k->store) && will_be_full(k))
-		flusher_hurry(k->flusher);
 	if (store_is_frozen(&k->store) ||
 	    !(is_full(k) || mono_reached(k->flush_at, now) ||
 		snapshot_waits(k)))

@@ -241,7 +241,7 @@ links_take(struct links *ls)
 	assert(ls->busy == 0);
 	ls->busy++;
 	ls->ticked = false;
-	links_bury_streams(ls);
+	links_bury(ls, false);
 	for (li = ls->listeners; li != NULL; li = li->next)
 		take_accepted(li);
 	for (l = ls->all; l != NULL; l = l->next)
@@ -323,6 +323,6 @@ links_close(struct links *ls, unsigned flush_ms)
 	links_reap(ls);
 	listeners_free(ls); /* their links are gone: each was counted there */
 	loop_timer_stop(&ls->tick);
-	links_bury_streams(ls);
+	links_bury(ls, true);
 	mem_free(ls);
 }

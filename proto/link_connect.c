@@ -27,6 +27,7 @@ struct link_attempt {
 	nng_aio *aio;
 	int rv;           /* of making the dialer, or of the dial once done */
 	atomic_bool done; /* set last, by the callback */
+	atomic_uint callbacks; /* under way */
 };
 
 static void
@@ -34,8 +35,10 @@ on_dialed(void *arg)
 {
 	struct link_attempt *a = arg;
 
+	atomic_fetch_add(&a->callbacks, 1);
 	atomic_store(&a->done, true);
 	loop_poke(a->loop);
+	atomic_fetch_sub(&a->callbacks, 1);
 }
 
 struct link_attempt *
@@ -84,6 +87,12 @@ link_attempt_close(struct link_attempt *a)
 {
 	if (a->dialer != NULL)
 		nng_stream_dialer_close(a->dialer);
+}
+
+bool
+link_attempt_busy(const struct link_attempt *a)
+{
+	return atomic_load(&a->callbacks) > 0;
 }
 
 void

@@ -154,8 +154,17 @@ redial_backoff(struct link *l)
 	redial_later(l, ms);
 }
 
-/* The turn may run in a callback of the very stream: that one waits for the
- * loop's own thread. */
+/* To free a connection waits for its callbacks.  One may be what does this
+ * turn, or wait for a disk, for which nobody who has the loop is to wait; and
+ * while a thread of nng's waits for another one, both are missing there. */
+static bool
+may_free(const struct links *ls, const struct link_stream *s,
+    const struct link_attempt *a)
+{
+	return loop_is_home(ls->loop) && !(s != NULL && link_stream_busy(s)) &&
+	       !(a != NULL && link_attempt_busy(a));
+}
+
 void
 links_discard(struct links *ls, struct link_stream *s, struct link_attempt *a)
 {
@@ -163,15 +172,15 @@ links_discard(struct links *ls, struct link_stream *s, struct link_attempt *a)
 
 	if (s == NULL && a == NULL)
 		return;
-	if (loop_is_home(ls->loop)) {
-		link_attempt_free(a);
-		link_stream_free(s);
-		return;
-	}
 	if (a != NULL)
 		link_attempt_close(a);
 	if (s != NULL)
 		link_stream_close(s);
+	if (may_free(ls, s, a)) {
+		link_attempt_free(a);
+		link_stream_free(s);
+		return;
+	}
 	g = mem_zalloc(1, sizeof(*g));
 	g->stream = s;
 	g->attempt = a;
@@ -181,14 +190,16 @@ links_discard(struct links *ls, struct link_stream *s, struct link_attempt *a)
 }
 
 void
-links_bury_streams(struct links *ls)
+links_bury(struct links *ls, bool wait)
 {
-	struct link_grave *g;
+	struct link_grave **gp = &ls->graves, *g;
 
-	if (!loop_is_home(ls->loop))
-		return;
-	while ((g = ls->graves) != NULL) {
-		ls->graves = g->next;
+	while ((g = *gp) != NULL) {
+		if (!wait && !may_free(ls, g->stream, g->attempt)) {
+			gp = &g->next; /* after the next tick, at the latest */
+			continue;
+		}
+		*gp = g->next;
 		link_attempt_free(g->attempt);
 		link_stream_free(g->stream);
 		mem_free(g);

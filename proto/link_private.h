@@ -89,8 +89,10 @@ void link_stream_start(struct link_stream *s);
 void link_stream_trust(struct link_stream *s);
 /* Nothing arrives or leaves any more; only link_stream_free() may follow. */
 void link_stream_close(struct link_stream *s);
-/* Waits for callbacks, so not from a turn that may run in one of them.  NULL is
- * allowed. */
+/* A callback is under way, perhaps the one that does this turn. */
+bool link_stream_busy(const struct link_stream *s);
+/* Waits for callbacks: not while it is busy, but at the end of everything. NULL
+ * is allowed. */
 void link_stream_free(struct link_stream *s);
 /* Append what has arrived to work.  Returns NULL, or why the connection has
  * failed; what came before that is in work. */
@@ -116,6 +118,7 @@ enum link_poll link_attempt_poll(
     struct link_attempt *a, struct link_stream **s, const char **why);
 /* As for streams. */
 void link_attempt_close(struct link_attempt *a);
+bool link_attempt_busy(const struct link_attempt *a);
 void link_attempt_free(struct link_attempt *a);
 
 /* 0 and *lp, or a sysexits code after one logged line. */

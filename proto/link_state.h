@@ -136,11 +136,11 @@ void link_complain(struct link *l, const char *fmt, ...)
 void link_lose(struct link *l, const char *reason, bool useless);
 /* A dial failed, or a connection ended before HELLO: said once per outage. */
 void link_lose_unknown(struct link *l, const char *reason);
-/* Close them; NULL is allowed.  They are freed now, or when the loop's own
- * thread comes by (links_bury_streams()). */
+/* Close them; NULL is allowed.  They are freed now, or in a later turn of the
+ * loop's own thread: links_bury(), which waits at the end of everything. */
 void links_discard(
     struct links *ls, struct link_stream *s, struct link_attempt *a);
-void links_bury_streams(struct links *ls);
+void links_bury(struct links *ls, bool wait);
 /* Free what the connection has; then the link is dead.  No callback. */
 void link_drop_connection(struct link *l);
 void link_bury(struct link *l);

@@ -6,8 +6,11 @@
  * Threads: nng runs the callbacks here (on_*) on threads of its own; everything
  * else is called in turns of the loop.  What both touch is under the lock of
  * its stream, or handed over by an atomic.  No lock is held across a call into
- * nng, but the loop's.  A callback moves bytes, starts the next transfer, pokes
- * the loop and never blocks; the turn that the poke may do here, neither.
+ * nng, but the loop's.  A callback moves bytes, starts the next transfer and
+ * pokes the loop.  The turn that the poke may do here, and what that leaves to
+ * be done afterwards (raftd's log is written), may wait for a disk: nng has a
+ * few more of these threads, and meanwhile who holds the loop must not wait for
+ * this callback (link_stream_busy()).
  *
  * Timers are not nng's: 1.5.2 keeps them by the wall clock. */
 #include "proto/link_private.h"
@@ -20,7 +23,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <stdatomic.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -39,9 +41,10 @@ struct link_stream {
 	nng_stream *nng;
 	nng_aio *rx_aio;
 	nng_aio *tx_aio;
-	nng_aio *now_aio;     /* no callback: see send_now() */
-	uint8_t *chunk;       /* of the read under way */
-	atomic_size_t unsent; /* in flight and queued */
+	nng_aio *now_aio;      /* no callback: see send_now() */
+	uint8_t *chunk;        /* of the read under way */
+	atomic_size_t unsent;  /* in flight and queued */
+	atomic_uint callbacks; /* under way */
 
 	pthread_mutex_t lock; /* for what follows */
 	pthread_cond_t idle;  /* tx_busy became false */
@@ -102,6 +105,7 @@ on_recv(void *arg)
 	int rv = nng_aio_result(s->rx_aio);
 	bool more = false;
 
+	atomic_fetch_add(&s->callbacks, 1);
 	pthread_mutex_lock(&s->lock);
 	if (rv == 0) {
 		buf_append(&s->rx, s->chunk, nng_aio_count(s->rx_aio));
@@ -114,6 +118,7 @@ on_recv(void *arg)
 	if (more)
 		recv_start(s);
 	loop_poke(s->loop); /* last: perhaps this thread does the turn */
+	atomic_fetch_sub(&s->callbacks, 1);
 }
 
 const char *
@@ -180,6 +185,7 @@ on_sent(void *arg)
 	size_t before;
 	bool more = false, wake = true;
 
+	atomic_fetch_add(&s->callbacks, 1);
 	pthread_mutex_lock(&s->lock);
 	if (rv == 0) {
 		before = atomic_fetch_sub(&s->unsent, n);
@@ -198,6 +204,7 @@ on_sent(void *arg)
 		send_start(s);
 	if (wake)
 		loop_poke(s->loop);
+	atomic_fetch_sub(&s->callbacks, 1);
 }
 
 /* A send that the kernel takes at once needs no thread of nng's to say so: an
@@ -348,6 +355,12 @@ void
 link_stream_close(struct link_stream *s)
 {
 	nng_stream_close(s->nng);
+}
+
+bool
+link_stream_busy(const struct link_stream *s)
+{
+	return atomic_load(&s->callbacks) > 0;
 }
 
 void

@@ -21,8 +21,9 @@
 
 #define GATHER_MS 2u
 #define GATHER_ENTRIES 64u
-/* This node's httpd wanted something so lately that its clients may wait. */
-#define EAGER_MS 20u
+/* This node's httpd wanted something so lately that its clients may wait, even
+ * if it takes long to commit. */
+#define EAGER_MS 1000u
 
 /* A READ that may be sent once the entries up to index are. */
 struct feed_wait {

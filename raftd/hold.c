@@ -1,7 +1,8 @@
 /* What may wait on the way to a peer; see hold.h. */
 #include "raftd/hold.h"
 
-#define EAGER_MS 20u /* since the last request that the node passed on */
+/* Since the last request that the node passed on: longer than commits take. */
+#define EAGER_MS 1000u
 
 void
 hold_note_clients(struct hold *h, struct mono now)

@@ -16,7 +16,7 @@
 struct snapio_job {
 	struct snapio_job *next;
 	/* On the helper thread; true: again, after the others.  It shares no
-	 * memory with the loop's thread but the job's own. */
+	 * memory with the loop but the job's own. */
 	bool (*run)(struct snapio_job *job);
 	/* In a turn of the loop, in order of completion.  cancelled: the
 	 * process is closing and run may not have been called; only free it. */

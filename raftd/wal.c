@@ -208,7 +208,7 @@ make_room(struct wal *w, uint64_t size)
 static enum err
 put_entry(struct wal *w, const struct raft_entry *e, struct wal_position *at)
 {
-	/* Not blob_bytes(): the count belongs to the loop's thread. */
+	/* Not blob_bytes(): the count belongs to who has the loop. */
 	struct bytes data = e->data == NULL
 				? (struct bytes){0}
 				: bytes_of(e->data->data, e->data->len);

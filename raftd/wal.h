@@ -3,9 +3,9 @@
  * Format, validity rules and recovery are in WAL.md.  All file access goes
  * through struct wal_disk, so that tests and the simulator can stand in for
  * the disk.  Nothing here starts a thread: wal_write() blocks until the disk
- * has it; raftd calls it from its writer thread (writer.h) and everything else
- * from the loop's thread.  What they share is handed over in struct
- * wal_position. */
+ * has it; in raftd it is called by one thread at a time, the writer (writer.h),
+ * everything else in turns of the loop.  What they share is handed over in
+ * struct wal_position. */
 #ifndef RAFTD_WAL_H
 #define RAFTD_WAL_H
 
@@ -162,8 +162,8 @@ enum err wal_write(struct wal *w, const struct wal_batch_item *items, size_t n,
  * entry stays, and with at least keep_bytes from there on.  0: all are kept.
  * Any thread. */
 uint32_t wal_cut_before(struct wal *w, uint64_t index, uint64_t keep_bytes);
-/* Forget the segments before `segment`, which are not to be read any more, on
- * the loop's thread; remove their files, oldest first, on any.  If one
+/* Forget the segments before `segment`, which are not to be read any more, in a
+ * turn of the loop; remove their files, oldest first, on any.  If one
  * cannot be removed that is logged, and it and all that would go later stay
  * until the next start.  A mark with at least
  * their last index must be durable by then. */
@@ -176,16 +176,18 @@ uint64_t wal_distance(
     struct wal *w, struct wal_position from, struct wal_position to);
 
 /* Zero-fill ahead if little is left, so that the next wal_write() need not: for
- * the writer's thread once it has told of its last write.  ERR_IO as above. */
+ * the writer when nothing waits for it.  ERR_IO as above.  Neither while
+ * somebody else is in wal_write(). */
 bool wal_prepare_due(const struct wal *w);
 enum err wal_prepare(struct wal *w);
 
 /* Read entries from index `from` on, up to count and at least one, ending
  * before their size (raft_entry_size) exceeds max_bytes.  The entries at.index
  * to from + count - 1 must be written, not replaced or cut since, and stand in
- * the log one after the other from `at` on.  Callable on the loop's thread
- * while wal_write() runs on another.  out has room for count and each of the
- * *got entries a reference on its data.  ERR_CORRUPT, ERR_IO, both logged. */
+ * the log one after the other from `at` on.  Callable in a turn of
+ * the loop while wal_write() runs on another thread.  out has room for count
+ * and each of the *got entries a reference on its data.  ERR_CORRUPT, ERR_IO,
+ * both logged. */
 enum err wal_read(struct wal *w, struct wal_position at, uint64_t from,
     size_t count, uint64_t max_bytes, struct raft_entry *out, size_t *got);
 

@@ -49,7 +49,7 @@ struct wal {
 	/* In turns of the loop: of wal_read(). */
 	struct wal_reader reader;
 
-	/* Writer's thread from here on. */
+	/* The writer's from here on. */
 	uint64_t segment_bytes, prefill_bytes; /* limits */
 	struct wal_segment cur;
 	uint64_t begin;  /* in cur: where records that are its own begin */

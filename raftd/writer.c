@@ -80,7 +80,7 @@ jobs_move(struct jobs *dst, struct jobs *src)
 	jobs_init(src);
 }
 
-/* ---- the thread ---- */
+/* ---- who writes ---- */
 
 static size_t
 grown(size_t need, size_t cap)

@@ -1,6 +1,7 @@
-/* The WAL's writer: one helper thread that makes jobs durable in order, so
- * that the loop never waits for a disk.  Everything that waits when the disk
- * becomes free is one write and one fdatasync (group commit). */
+/* The WAL's writer: a helper thread, or another one that has just done a turn,
+ * makes jobs durable in order, so that the loop never waits for a disk.
+ * Everything that waits when the disk becomes free is one write and one
+ * fdatasync (group commit). */
 #ifndef RAFTD_WRITER_H
 #define RAFTD_WRITER_H
 

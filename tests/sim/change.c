@@ -100,7 +100,7 @@ keeps_majority(const struct wal_conf *conf, const struct raft_conf_change *cc)
 	return kept * 2 > voters->count;
 }
 
-/* The voters become another set altogether, in one joint step. */
+/* Several voters are replaced in one joint step, less than half of them. */
 static void
 draw_swap(unsigned leader, struct raft_conf_change *cc)
 {
