@@ -54,8 +54,9 @@ def rates(contest, operation):
 
 
 def memory(contest):
-    table = Table("system", "leader, RSS MiB", "PSS MiB",
-                  "follower, RSS MiB", "PSS MiB ", "idle, % of a core")
+    table = Table("system", "leader, RSS MiB", "PSS MiB", "own MiB",
+                  "follower, RSS MiB", "PSS MiB ", "own MiB ",
+                  "idle, % of a core")
     shown = set()
     for s in contest.systems:
         leader = s.leader()
@@ -69,10 +70,11 @@ def memory(contest):
         shown.add(name)
         followers = [m for n, m in sums.items() if n != leader]
         mean = [sum(x) / len(followers) for x in zip(*followers)] \
-            if followers else [None, None]
+            if followers else [None] * 3
         table.add(name, *sums[leader], *mean, contest.idle[s.name] * 100)
     return ("### Memory after the load, and processor time before it\n\n"
-            "All processes of a node together; PSS counts shared pages once.\n"
+            "All processes of a node together; PSS counts shared pages once;\n"
+            "own: without pages of files, which the kernel can take back.\n"
             f"\n{table}")
 
 

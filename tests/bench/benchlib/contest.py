@@ -9,6 +9,11 @@ from . import usage, wrk
 from .fill import fill
 
 
+SETTLE_S = 5      # at most
+SETTLE_STEP_S = 0.1
+SETTLED = 0.1     # of a processor
+
+
 class Cell:
     """The runs of one system, operation and number of connections."""
 
@@ -36,6 +41,18 @@ class Cell:
     @property
     def moved(self):
         return sum(r.moved for r in self.runs)
+
+
+def settle(system):
+    """Some go on for a while with what they have answered: whoever is next
+    is not to pay for that."""
+    end = time.monotonic() + SETTLE_S
+    used = 1.0
+    while used > SETTLED and time.monotonic() < end:
+        before = usage.cpu_of(system.all_pids())
+        time.sleep(SETTLE_STEP_S)
+        after = usage.cpu_of(before)
+        used = sum(after[p] - t for p, t in before.items()) / SETTLE_STEP_S
 
 
 class Contest:
@@ -69,6 +86,8 @@ class Contest:
     def measure_idle(self, seconds):
         """Processor time of each system while nobody is loaded, as a part of
         one processor."""
+        for s in self.systems:
+            settle(s)
         before = {s.name: usage.cpu_of(s.all_pids()) for s in self.systems}
         time.sleep(seconds)
         for s in self.systems:
@@ -93,6 +112,7 @@ class Contest:
                               Cell()).runs.append(
             wrk.run(system, operation, connections, self.seconds, self.keys,
                     self.value_bytes, number + 1))
+        settle(system)
 
     def cell(self, system, operation, connections):
         return self.cells.get((system.name, operation, connections))

@@ -17,15 +17,16 @@ def cpu_of(pids):
 
 
 def memory_kib(pid):
-    """(resident, proportional) memory: the second counts a page that n
-    processes share as 1/n."""
+    """(resident, proportional, own) memory: the second counts a page that n
+    processes share as 1/n; the third has no page of a file, which the kernel
+    can take back."""
     found = {}
     with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as f:
         for line in f:
             words = line.split()
-            if words[0] in ("Rss:", "Pss:"):
+            if words[0] in ("Rss:", "Pss:", "Anonymous:"):
                 found[words[0]] = int(words[1])
-    return found["Rss:"], found["Pss:"]
+    return found["Rss:"], found["Pss:"], found["Anonymous:"]
 
 
 def disk_bytes(directory):
