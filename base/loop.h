@@ -11,10 +11,9 @@
  * One turn at a time: the thread that called loop_open() holds the loop, and
  * with it all that its turns touch, except while it waits in loop_wait().  No
  * call is thread-safe but loop_poke() and loop_wake(), with which other threads
- * bring news, and loop_is_home().
- * After loop_share() they need not wake the loop's thread for it: whoever pokes
- * while it waits does the next turn himself.  Waking a thread is what a hop
- * between processes costs, so that is a third of it. */
+ * bring news, and loop_is_home().  After loop_share() they need not wake the
+ * loop's thread for it: whoever pokes while it waits does the next turn
+ * himself. (Waking threads is most of what a hop between processes costs.) */
 #ifndef BASE_LOOP_H
 #define BASE_LOOP_H
 
@@ -90,7 +89,7 @@ bool loop_is_home(const struct loop *l);
 
 /* Wait until something is ready, somebody pokes, a timer is due or limit is
  * reached, then run the callbacks of all that is ready.  limit in the past:
- * poll once. Returns the time at which it woke up. */
+ * poll once.  Returns the time at which it woke up. */
 struct mono loop_wait(struct loop *l, struct mono limit);
 
 #endif

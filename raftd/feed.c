@@ -15,15 +15,13 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "raftd/hold.h"
 #include "raftd/raftd.h"
 #include "raftd/snap.h"
 #include "raftd/transfer.h"
 
 #define GATHER_MS 2u
 #define GATHER_ENTRIES 64u
-/* This node's httpd wanted something so lately that its clients may wait, even
- * if it takes long to commit. */
-#define EAGER_MS 1000u
 
 /* A READ that may be sent once the entries up to index are. */
 struct feed_wait {
@@ -406,7 +404,7 @@ snapshot_first(struct feed *f)
 void
 feed_note_clients(struct feed *f, struct mono now)
 {
-	f->eager_until = mono_add_ms(now, EAGER_MS);
+	f->eager_until = mono_add_ms(now, HOLD_EAGER_MS);
 }
 
 /* Shall what there is wait for more? */

@@ -1,13 +1,10 @@
 /* What may wait on the way to a peer; see hold.h. */
 #include "raftd/hold.h"
 
-/* Since the last request that the node passed on: longer than commits take. */
-#define EAGER_MS 1000u
-
 void
 hold_note_clients(struct hold *h, struct mono now)
 {
-	h->eager_until = mono_add_ms(now, EAGER_MS);
+	h->eager_until = mono_add_ms(now, HOLD_EAGER_MS);
 }
 
 static bool

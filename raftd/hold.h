@@ -12,6 +12,10 @@
 
 #define HOLD_MS 5u /* at most, from the first of what is held on */
 
+/* Since a node's clients last wanted something: they may wait, even if it takes
+ * long to commit.  (Also feed.c's.) */
+#define HOLD_EAGER_MS 1000u
+
 struct hold { /* one per peer; zeroed at first */
 	bool full;
 	struct raft_msg msg; /* a MsgApp without entries */

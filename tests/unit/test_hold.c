@@ -124,8 +124,8 @@ a_node_with_clients_of_its_own_hears_at_once(void **state)
 	(void)state;
 	hold_note_clients(&h, now);
 	assert_false(hold_put(&h, &m, now));
-	assert_false(hold_put(&h, &m, mono_add_ms(now, 999)));
-	assert_true(hold_put(&h, &m, mono_add_ms(now, 1000)));
+	assert_false(hold_put(&h, &m, mono_add_ms(now, HOLD_EAGER_MS - 1)));
+	assert_true(hold_put(&h, &m, mono_add_ms(now, HOLD_EAGER_MS)));
 	hold_drop(&h);
 }
 
