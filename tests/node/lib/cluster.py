@@ -71,6 +71,7 @@ class Node:
         self.dir = os.path.join(cluster.dir, f"n{number}")
         self.log_path = os.path.join(cluster.dir, f"n{number}.log")
         self.process = None
+        self.dying = []   # pids of what was killed
         self.env = {}     # of this node alone, over the cluster's
         self.inside = []  # in front of the command: where it runs
         self.stderr = None  # in place of the log file
@@ -132,7 +133,8 @@ class Node:
         self.kill_all_end()
 
     def kill_all_begin(self):
-        for pid in self.pids().values():
+        self.dying = list(self.pids().values())
+        for pid in self.dying:
             process.kill(pid)
 
     def kill_all_end(self):
@@ -142,8 +144,10 @@ class Node:
         wait_until(f"processes of node {self.id} are gone", self.sweep)
 
     def sweep(self):
-        """Kill whatever is left of the node; True when nothing was."""
-        left = process.mentioning(self.dir)
+        """Kill whatever is left of the node; True when nothing was.  One that
+        is dying has no command line any more."""
+        self.dying = [pid for pid in self.dying if process.is_alive(pid)]
+        left = process.mentioning(self.dir) + self.dying
         for pid in left:
             process.kill(pid)
         return not left

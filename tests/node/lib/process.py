@@ -10,7 +10,8 @@ DIES_WITH_US = ["/usr/bin/setpriv", "--pdeathsig", "KILL", "--"]
 
 
 def stat(pid):
-    """(comm, state, parent, start time in ticks) of a process, or None."""
+    """(comm, state, parent, start time in ticks, threads) of a process, or
+    None."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as f:
             text = f.read().decode("ascii", "replace")
@@ -18,7 +19,7 @@ def stat(pid):
         return None
     comm = text[text.index("(") + 1:text.rindex(")")]
     fields = text[text.rindex(")") + 2:].split()
-    return comm, fields[0], int(fields[1]), int(fields[19])
+    return comm, fields[0], int(fields[1]), int(fields[19]), int(fields[17])
 
 
 def all_pids():
@@ -26,9 +27,11 @@ def all_pids():
 
 
 def is_alive(pid):
-    """It runs, and is not only waiting for its parent to notice its end."""
+    """It runs, and is not only waiting for its parent to notice its end.  One
+    that was killed while a thread of it waits for the disk is alive, too: its
+    first thread is a zombie, and its locks are held."""
     s = stat(pid)
-    return s is not None and s[1] not in "ZX"
+    return s is not None and (s[1] not in "ZX" or s[4] > 1)
 
 
 def children(parent):
