@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sysexits.h>
 
 #include "base/log.h"
@@ -72,4 +73,26 @@ void
 mem_free(void *p)
 {
 	free(p);
+}
+
+#define HUGE_PAGE_BYTES ((size_t)2 << 20)
+
+void *
+mem_zalloc_table(size_t bytes)
+{
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED)
+		out_of_memory(bytes);
+	if (bytes >= HUGE_PAGE_BYTES) /* a wish: small pages do as well */
+		(void)madvise(p, bytes, MADV_HUGEPAGE);
+	return p;
+}
+
+void
+mem_free_table(void *p, size_t bytes)
+{
+	if (p != NULL)
+		(void)munmap(p, bytes); /* its own: cannot fail */
 }

@@ -15,4 +15,11 @@ void *mem_resize(void *p, size_t count, size_t bytes); /* overflow-checked */
 char *mem_strdup(const char *s);
 void mem_free(void *p); /* NULL is allowed */
 
+/* Zeroed memory for a table that is looked up here and there: whole pages of
+ * its own, of the processor's huge ones if it is large enough for them and the
+ * system lets us, so that a look-up does not miss the TLB as well.  Freed, it
+ * is the system's at once. */
+void *mem_zalloc_table(size_t bytes);
+void mem_free_table(void *p, size_t bytes); /* NULL is allowed */
+
 #endif

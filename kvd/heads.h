@@ -18,7 +18,7 @@
 #include "base/buf.h"
 #include "base/hash.h"
 
-#define HEADS_KEY_BYTES_MAX 75u
+#define HEADS_KEY_BYTES_MAX 81u
 #define HEADS_BYTES_MAX ((size_t)8 << 20) /* it grows up to that */
 
 struct key_head {
@@ -29,14 +29,13 @@ struct key_head {
 	uint64_t value_bytes;
 };
 
-struct heads_entry;
+struct heads_set;
 
 /* Zeroed is empty and valid. */
 struct heads {
-	struct heads_entry *entries; /* in `memory` */
-	void *memory;
-	size_t pairs; /* of entries: 0 or a power of two */
-	size_t n;     /* entries with a key */
+	struct heads_set *sets;
+	size_t n_sets; /* 0 or a power of two */
+	size_t lines;  /* of all sets, that are in use */
 };
 
 /* Of a key: what the others want to be told. */

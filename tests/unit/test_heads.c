@@ -10,10 +10,13 @@
 
 #include "kvd/heads.h"
 
+/* Every fifth one needs two lines of a set. */
 static struct bytes
 key_of(unsigned n, char text[32])
 {
-	return bytes_of(text, (size_t)snprintf(text, 32, "key-%u", n));
+	return bytes_of(
+	    text, (size_t)snprintf(text, 32,
+		      n % 5 == 0 ? "a-longer-key-%u-----" : "key-%u", n));
 }
 
 static bool
@@ -66,7 +69,7 @@ what_is_found_is_what_was_put_last(void **state)
 			model[at] = step;
 		}
 	}
-	assert_true(found > wanted / 3); /* 64 Ki of 112,000 keys */
+	assert_true(found > wanted / 2); /* 128 Ki lines, 112,000 keys */
 	heads_free(&h);
 }
 
@@ -111,7 +114,7 @@ most_keys_stay_while_it_grows(void **state)
 			found++;
 		}
 	assert_true(found > KEYS * 3 / 4);
-	assert_true(h.pairs < KEYS * 2); /* as large as needed */
+	assert_true(h.n_sets < KEYS); /* as large as needed */
 	heads_free(&h);
 }
 
