@@ -116,12 +116,12 @@ read_if_match(struct request *rq)
 		request_problem(rq, ERR_BAD_REQUEST,
 		    "If-Match of a write takes one ETag, or *");
 		return false;
-	} else if (e->count == 0 || e->revision[0].weak) {
+	} else if (e->count == 0 || (e->weak & 1) != 0) {
 		request_problem(rq, ERR_PRECONDITION, NULL);
 		return false;
 	} else {
 		cmd->when = CMD_IF_REVISION;
-		cmd->if_revision = e->revision[0].number;
+		cmd->if_revision = e->revision[0];
 	}
 	return true;
 }
@@ -289,6 +289,6 @@ api_get(struct request *rq)
 	if (rq->head || e->any)
 		rq->waiter.item.known_revision = NO_VALUE;
 	else if (e->count == 1)
-		rq->waiter.item.known_revision = e->revision[0].number;
+		rq->waiter.item.known_revision = e->revision[0];
 	travel(rq, answer_read);
 }

@@ -1,9 +1,12 @@
 /* Entity tags; see etag.h. */
 #include "httpd/etag.h"
 
-#include <inttypes.h>
-#include <stdio.h>
+#include <assert.h>
 #include <string.h>
+
+#include "base/decimal.h"
+
+static_assert(ETAG_BYTES_MAX >= DECIMAL_BYTES_MAX + 2, "two quotes more");
 
 static const char *
 skip_blank(const char *p)
@@ -48,8 +51,8 @@ add_one(struct etags *e, const char *p)
 	if (number != 0) {
 		if (e->count == ETAGS_MAX)
 			return NULL;
-		e->revision[e->count].number = number;
-		e->revision[e->count].weak = weak;
+		e->revision[e->count] = number;
+		e->weak |= (uint32_t)weak << e->count;
 		e->count++;
 	}
 	return end + 1;
@@ -81,7 +84,7 @@ bool
 etags_match_strong(const struct etags *e, uint64_t revision)
 {
 	for (uint32_t i = 0; i < e->count; i++)
-		if (e->revision[i].number == revision && !e->revision[i].weak)
+		if (e->revision[i] == revision && (e->weak >> i & 1) == 0)
 			return true;
 	return e->any;
 }
@@ -90,7 +93,7 @@ bool
 etags_match_weak(const struct etags *e, uint64_t revision)
 {
 	for (uint32_t i = 0; i < e->count; i++)
-		if (e->revision[i].number == revision)
+		if (e->revision[i] == revision)
 			return true;
 	return e->any;
 }
@@ -98,5 +101,9 @@ etags_match_weak(const struct etags *e, uint64_t revision)
 void
 etag_format(uint64_t revision, char out[ETAG_BYTES_MAX])
 {
-	(void)snprintf(out, ETAG_BYTES_MAX, "\"%" PRIu64 "\"", revision);
+	size_t n = decimal_u64(revision, out + 1);
+
+	out[0] = '"';
+	out[1 + n] = '"';
+	out[2 + n] = '\0';
 }

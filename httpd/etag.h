@@ -16,10 +16,8 @@ struct etags {
 	bool any;        /* "*" */
 	uint32_t listed; /* tags, ours or not */
 	uint32_t count;  /* of revision[] */
-	struct {
-		uint64_t number;
-		bool weak;
-	} revision[ETAGS_MAX];
+	uint32_t weak;   /* bit n: revision[n]'s tag was weak */
+	uint64_t revision[ETAGS_MAX];
 };
 
 /* Add one header field's value; several fields make one list.  false: it is

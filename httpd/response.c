@@ -2,11 +2,10 @@
  * out or a header field is not legal; ours are, so we end as base/mem does. */
 #include "httpd/response.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sysexits.h>
 
+#include "base/decimal.h"
 #include "base/log.h"
 #include "httpd/etag.h"
 #include "httpd/problem.h"
@@ -101,9 +100,9 @@ response_field(struct MHD_Response *r, const char *name, const char *value)
 void
 response_field_u64(struct MHD_Response *r, const char *name, uint64_t v)
 {
-	char text[24];
+	char text[DECIMAL_BYTES_MAX];
 
-	(void)snprintf(text, sizeof text, "%" PRIu64, v);
+	(void)decimal_u64(v, text);
 	response_field(r, name, text);
 }
 

@@ -96,8 +96,8 @@ foreign_tags_are_legal_and_never_match(void **state)
 		assert_int_equal(e.listed, 1);
 		assert_int_equal(e.count, 0);
 	}
-	assert_int_equal(parsed("\"18446744073709551614\"").revision[0].number,
-	    UINT64_MAX - 1);
+	assert_int_equal(
+	    parsed("\"18446744073709551614\"").revision[0], UINT64_MAX - 1);
 }
 
 static void
@@ -134,6 +134,10 @@ a_tag_is_the_revision_in_quotes(void **state)
 	char out[ETAG_BYTES_MAX];
 
 	(void)state;
+	etag_format(7, out);
+	assert_string_equal(out, "\"7\"");
+	etag_format(1090, out);
+	assert_string_equal(out, "\"1090\"");
 	etag_format(UINT64_MAX, out);
 	assert_string_equal(out, "\"18446744073709551615\"");
 }

@@ -61,7 +61,7 @@ UNIT_LIBS_base_log_sink := -Wl,--wrap=pwritev2 -Wl,--wrap=open
 UNIT_supervise := cmd/metcd/supervise.c base/log.c
 
 UNIT_http_uri := httpd/uri.c base/buf.c base/mem.c base/log.c
-UNIT_http_etag := httpd/etag.c
+UNIT_http_etag := httpd/etag.c base/decimal.c
 UNIT_http_visit :=
 UNIT_LIBS_http_visit := -lmicrohttpd
 UNIT_http_problem := httpd/problem.c proto/err.c base/buf.c base/mem.c base/log.c
