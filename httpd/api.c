@@ -252,7 +252,7 @@ travel(struct request *rq, request_answer_fn *answered)
 	struct pending *p = request_httpd(rq)->pending;
 
 	rq->answered = answered;
-	if (pending_add(p, &rq->waiter, mono_now()))
+	if (pending_add(p, &rq->waiter, request_httpd(rq)->now))
 		request_wait(rq);
 	else
 		request_problem(rq, ERR_OVERLOADED, NULL);

@@ -16,6 +16,12 @@
  * before; whatever holds up the others is not a matter of microseconds. */
 #define VISIT_MS 20u
 
+/* Requests that have ended are kept for the next ones, if they have room for a
+ * target of usual length: an allocation of that size costs more than all that
+ * is done with it. */
+#define TARGET_BYTES_KEPT 256u
+#define REQUESTS_KEPT_MAX 512u
+
 /* libmicrohttpd before 1.0 leaves the header where it was received, with NULs
  * for what separates its parts.  So parts that do not lie side by side show
  * what it has let through: a NUL, which cuts a target or a value; a folded
@@ -385,6 +391,53 @@ take_body(struct request *rq, const char *data, size_t n)
 	buf_append(&rq->body, data, n);
 }
 
+/* --- memory --- */
+
+/* A zeroed request with room for a target of so many bytes. */
+static struct request *
+request_new(struct httpd *h, size_t target_bytes)
+{
+	struct request *rq = h->spare;
+	size_t room = TARGET_BYTES_KEPT;
+
+	if (target_bytes <= room && rq != NULL) {
+		h->spare = rq->next_spare;
+		h->spares--;
+		memset(rq, 0, sizeof *rq);
+	} else {
+		if (target_bytes > room)
+			room = target_bytes;
+		rq = mem_zalloc(1, sizeof *rq + room);
+	}
+	rq->target_room = room;
+	return rq;
+}
+
+static void
+request_free(struct httpd *h, struct request *rq)
+{
+	if (rq->target_room != TARGET_BYTES_KEPT ||
+	    h->spares >= REQUESTS_KEPT_MAX) {
+		mem_free(rq);
+		return;
+	}
+	rq->next_spare = h->spare;
+	h->spare = rq;
+	h->spares++;
+}
+
+void
+request_free_spares(struct httpd *h)
+{
+	struct request *rq;
+
+	while ((rq = h->spare) != NULL) {
+		h->spare = rq->next_spare;
+		h->spares--;
+		mem_free(rq);
+	}
+}
+
 /* --- libmicrohttpd's callbacks --- */
 
 /* The first of a request: the target as it came.  What is returned becomes
@@ -393,7 +446,7 @@ void *
 request_on_target(void *arg, const char *uri, struct MHD_Connection *mhd)
 {
 	size_t n = strlen(uri);
-	struct request *rq = mem_zalloc(1, sizeof *rq + n + 1);
+	struct request *rq = request_new(server_httpd(arg), n + 1);
 
 	rq->server = arg;
 	rq->mhd = mhd;
@@ -403,7 +456,8 @@ request_on_target(void *arg, const char *uri, struct MHD_Connection *mhd)
 	memcpy(rq->target, uri, n + 1);
 	rq->target_end = uri + n;
 	uri_split(rq->target, &rq->uri);
-	connection_expect(rq->connection, PROGRESS_HEADER, mono_now());
+	connection_expect(
+	    rq->connection, PROGRESS_HEADER, request_httpd(rq)->now);
 	request_httpd(rq)->requests++;
 	return rq;
 }
@@ -441,7 +495,8 @@ begin_body(struct request *rq, const char *method, uint64_t length)
 		refuse(rq, ERR_OVERLOADED, NULL);
 		return;
 	}
-	connection_expect(rq->connection, PROGRESS_BODY, mono_now());
+	connection_expect(
+	    rq->connection, PROGRESS_BODY, request_httpd(rq)->now);
 	rq->state = REQUEST_READING;
 	server_wake(rq->server); /* it may have to say 100 Continue */
 }
@@ -535,6 +590,6 @@ request_on_completed(void *arg, struct MHD_Connection *mhd, void **request,
 		MHD_destroy_response(rq->response);
 	release_body(rq);
 	request_httpd(rq)->requests--;
-	mem_free(rq);
+	request_free(request_httpd(rq), rq);
 	*request = NULL;
 }

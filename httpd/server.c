@@ -297,7 +297,7 @@ on_connection(void *arg, struct MHD_Connection *mhd, void **context,
 		c->fd = MHD_get_connection_info(
 		    mhd, MHD_CONNECTION_INFO_CONNECTION_FD)
 			    ->connect_fd;
-		connection_expect(c, PROGRESS_HEADER, mono_now());
+		connection_expect(c, PROGRESS_HEADER, s->httpd->now);
 		*context = c;
 		break;
 	case MHD_CONNECTION_NOTIFY_CLOSED:
