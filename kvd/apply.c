@@ -36,7 +36,7 @@ kvd_fail(struct kvd *k, enum err why)
 /* Of a batch that is being applied; its bytes are the entry's. */
 struct taken_cmd {
 	struct cmd cmd;
-	uint64_t hash; /* heads_hash() of its key */
+	uint64_t hash; /* record_hash_of_key() */
 };
 
 /* A key as it is before a command. */
@@ -46,13 +46,13 @@ struct found {
 };
 
 static enum err
-find_in_store(
-    struct kvd *k, struct bytes key, struct bytes name, struct found *found)
+find_in_store(struct kvd *k, const struct taken_cmd *t, struct bytes name,
+    struct found *found)
 {
 	struct store_found stored;
 	struct key_record record;
 	struct wire w;
-	enum err rc = store_get(&k->store, name, &stored);
+	enum err rc = store_get(&k->store, name, t->hash, &stored);
 
 	if (rc == ERR_NOT_FOUND)
 		return ERR_OK;
@@ -66,9 +66,9 @@ find_in_store(
 	}
 	found->exists = true;
 	found->was = (struct key_head){
-	    .hash = stored.hashed
-			? stored.hash
-			: key_record_hash(key, stored.record, &k->scratch),
+	    .hash = stored.hashed ? stored.hash
+				  : key_record_hash(
+					t->cmd.key, stored.record, &k->scratch),
 	    .create_revision = record.create_revision,
 	    .mod_revision = record.mod_revision,
 	    .version = record.version,
@@ -85,7 +85,7 @@ find_key(struct kvd *k, const struct taken_cmd *t, struct bytes name,
 
 	memset(found, 0, sizeof *found);
 	found->exists = heads_find(&k->store.heads, key, t->hash, &found->was);
-	return found->exists ? ERR_OK : find_in_store(k, key, name, found);
+	return found->exists ? ERR_OK : find_in_store(k, t, name, found);
 }
 
 static bool
@@ -144,7 +144,8 @@ apply_put(struct kvd *k, const struct taken_cmd *t, struct bytes name,
 	s->keys++;
 	s->bytes += cmd->key.len + cmd->value.len;
 	s->hash = hash128_add(s->hash, head.hash);
-	store_put_key(&k->store, name, encoded, found->was.hash, head.hash);
+	store_put_key(
+	    &k->store, name, t->hash, encoded, found->was.hash, head.hash);
 	heads_put(&k->store.heads, cmd->key, t->hash, &head);
 	result->code = found->exists ? ERR_REPLACED : ERR_CREATED;
 	result->revision = revision;
@@ -160,7 +161,7 @@ apply_delete(struct kvd *k, const struct taken_cmd *t, struct bytes name,
 	if (found->exists) {
 		s->revision++;
 		uncount_key(s, t->cmd.key, found);
-		store_remove_key(&k->store, name, found->was.hash);
+		store_remove_key(&k->store, name, t->hash, found->was.hash);
 		heads_remove(&k->store.heads, t->cmd.key, t->hash);
 		result->code = ERR_DELETED;
 	}
@@ -226,8 +227,8 @@ take_batch(struct kvd *k, struct bytes data, struct cmd_batch *batch)
 	for (uint32_t i = 0; i < batch->count && wire_err(&w) == ERR_OK; i++) {
 		t = (struct taken_cmd *)buf_extend(&k->taken, sizeof *t);
 		cmd_wire(&w, &t->cmd);
-		t->hash = heads_hash(t->cmd.key);
-		heads_expect(&k->store.heads, t->hash);
+		t->hash = record_hash_of_key(t->cmd.key);
+		store_expect(&k->store, t->hash);
 	}
 	return wire_end(&w) == ERR_OK;
 }

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "kvd/record.h"
 
 #define LINE_BYTES 64u
 #define SET_LINES 4u
@@ -42,12 +43,6 @@ static_assert(KEY_OFFSET + HEADS_KEY_BYTES_MAX == 2 * LINE_BYTES, "two lines");
 #define SETS_MIN 64u
 #define SETS_MAX (HEADS_BYTES_MAX / sizeof(struct heads_set))
 static_assert((SETS_MAX & (SETS_MAX - 1)) == 0, "see set_of()");
-
-uint64_t
-heads_hash(struct bytes key)
-{
-	return hash64(key.data, key.len, 0);
-}
 
 static struct heads_line *
 set_of(const struct heads *h, uint64_t hash)
@@ -198,7 +193,7 @@ add_set(struct heads *h, const struct heads_line *set)
 		const struct heads_line *e = &set[places[n]];
 		const struct bytes key = bytes_of(key_of(e), e->key_len);
 
-		memcpy(add(h, key, heads_hash(key)), e,
+		memcpy(add(h, key, record_hash_of_key(key)), e,
 		    offsetof(struct heads_line, tag));
 	}
 }

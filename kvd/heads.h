@@ -38,8 +38,7 @@ struct heads {
 	size_t lines;  /* of all sets, that are in use */
 };
 
-/* Of a key: what the others want to be told. */
-uint64_t heads_hash(struct bytes key);
+/* hash: record_hash_of_key(). */
 /* That key is about to be found. */
 void heads_expect(const struct heads *h, uint64_t hash);
 /* False: not here. */

@@ -9,11 +9,12 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "kvd/record.h"
 
-#define CHUNK_BYTES ((size_t)256 << 10)
+#define CHUNK_BYTES ((size_t)256 << 10) /* its head included */
 #define WRITES_MIN 256u
-/* Chunks that a table keeps while it is empty. */
-#define SPARE_BYTES_MAX ((size_t)8 << 20)
+/* Chunks that a table keeps while it is empty (store_shrink() frees them). */
+#define SPARE_BYTES_MAX ((size_t)16 << 20)
 
 /* Of a write, besides its bytes: slots are between a quarter and half full. */
 #define WRITE_BYTES                                                            \
@@ -22,20 +23,21 @@
 
 struct overlay_chunk {
 	struct overlay_chunk *next;
-	size_t used, cap;
+	size_t used, cap; /* of data */
 	uint8_t data[];
 };
+#define CHUNK_CAP (CHUNK_BYTES - sizeof(struct overlay_chunk))
 
 static struct overlay_chunk *
 take_chunk(struct overlay *o, size_t n)
 {
-	const size_t cap = n > CHUNK_BYTES ? n : CHUNK_BYTES;
+	const size_t cap = n > CHUNK_CAP ? n : CHUNK_CAP;
 	struct overlay_chunk *c = o->spare;
 
-	if (c != NULL && cap == CHUNK_BYTES) {
+	if (c != NULL && cap == CHUNK_CAP) {
 		o->spare = c->next;
 	} else {
-		c = mem_alloc(sizeof *c + cap);
+		c = mem_zalloc_table(sizeof *c + cap);
 		c->cap = cap;
 	}
 	c->used = 0;
@@ -83,33 +85,45 @@ find_slot(const struct overlay *o, struct bytes name, uint32_t hash)
 	return &o->slots[at];
 }
 
+static void
+free_tables(struct overlay *o)
+{
+	mem_free_table(o->writes, o->cap * sizeof o->writes[0]);
+	mem_free_table(o->notes, o->cap * sizeof o->notes[0]);
+	mem_free_table(o->slots, o->slots_cap * sizeof o->slots[0]);
+}
+
 /* Room for one more write, slots at most half full. */
 static void
 grow(struct overlay *o)
 {
+	struct overlay old = *o;
+
 	if (o->n < o->cap)
 		return;
 	o->cap = o->cap > 0 ? 2 * o->cap : WRITES_MIN;
-	o->writes = mem_resize(o->writes, o->cap, sizeof o->writes[0]);
-	o->notes = mem_resize(o->notes, o->cap, sizeof o->notes[0]);
-	mem_free(o->slots);
 	o->slots_cap = 2 * o->cap;
-	o->slots = mem_zalloc(o->slots_cap, sizeof o->slots[0]);
+	o->writes = mem_zalloc_table(o->cap * sizeof o->writes[0]);
+	o->notes = mem_zalloc_table(o->cap * sizeof o->notes[0]);
+	o->slots = mem_zalloc_table(o->slots_cap * sizeof o->slots[0]);
 	/* In the order in which they came, see clear_slots(). */
 	for (size_t i = 0; i < o->n; i++) {
-		const struct bytes name = o->writes[i].name;
-		const uint32_t hash = hash32(name.data, name.len);
+		const struct bytes name = old.writes[i].name;
+		const uint32_t hash = (uint32_t)record_hash(name);
 
+		o->writes[i] = old.writes[i];
+		o->notes[i] = old.notes[i];
 		*find_slot(o, name, hash) =
 		    (struct overlay_slot){hash, (uint32_t)(i + 1)};
 	}
+	free_tables(&old);
 }
 
 /* The position of the write of that name, made if there is none. */
 static size_t
-find_or_add(struct overlay *o, struct bytes name, struct hash128 was)
+find_or_add(
+    struct overlay *o, struct bytes name, uint32_t hash, struct hash128 was)
 {
-	const uint32_t hash = hash32(name.data, name.len);
 	struct overlay_slot *slot;
 
 	grow(o);
@@ -127,10 +141,10 @@ find_or_add(struct overlay *o, struct bytes name, struct hash128 was)
 }
 
 void
-overlay_put(struct overlay *o, struct bytes name, struct bytes record,
-    struct hash128 was, struct hash128 is)
+overlay_put(struct overlay *o, struct bytes name, uint64_t hash,
+    struct bytes record, struct hash128 was, struct hash128 is)
 {
-	const size_t at = find_or_add(o, name, was);
+	const size_t at = find_or_add(o, name, (uint32_t)hash, was);
 	struct engine_write *w = &o->writes[at];
 	struct overlay_note *note = &o->notes[at];
 
@@ -149,22 +163,31 @@ overlay_put(struct overlay *o, struct bytes name, struct bytes record,
 }
 
 void
-overlay_remove(struct overlay *o, struct bytes name, struct hash128 was)
+overlay_remove(
+    struct overlay *o, struct bytes name, uint64_t hash, struct hash128 was)
 {
-	const size_t at = find_or_add(o, name, was);
+	const size_t at = find_or_add(o, name, (uint32_t)hash, was);
 
 	o->writes[at].remove = true; /* the record's room is kept */
 	o->notes[at].is = (struct hash128){0, 0};
 }
 
+void
+overlay_expect(const struct overlay *o, uint64_t hash)
+{
+	if (o->slots_cap > 0)
+		__builtin_prefetch(
+		    &o->slots[(uint32_t)hash & (o->slots_cap - 1)]);
+}
+
 const struct engine_write *
-overlay_find(const struct overlay *o, struct bytes name)
+overlay_find(const struct overlay *o, struct bytes name, uint64_t hash)
 {
 	const struct overlay_slot *slot;
 
 	if (o->n == 0)
 		return NULL;
-	slot = find_slot(o, name, hash32(name.data, name.len));
+	slot = find_slot(o, name, (uint32_t)hash);
 	return slot->at == 0 ? NULL : &o->writes[slot->at - 1];
 }
 
@@ -183,8 +206,14 @@ clear_slots(struct overlay *o)
 	for (size_t i = o->n; i-- > 0;) {
 		const struct bytes name = o->writes[i].name;
 
-		find_slot(o, name, hash32(name.data, name.len))->at = 0;
+		find_slot(o, name, (uint32_t)record_hash(name))->at = 0;
 	}
+}
+
+static void
+free_chunk(struct overlay_chunk *c)
+{
+	mem_free_table(c, sizeof *c + c->cap);
 }
 
 static void
@@ -194,7 +223,7 @@ free_chunks(struct overlay_chunk *c)
 
 	for (; c != NULL; c = next) {
 		next = c->next;
-		mem_free(c);
+		free_chunk(c);
 	}
 }
 
@@ -213,12 +242,12 @@ overlay_clear(struct overlay *o)
 	o->spare = NULL;
 	for (; c != NULL; c = next) {
 		next = c->next;
-		if (c->cap == CHUNK_BYTES && spare < SPARE_BYTES_MAX) {
+		if (c->cap == CHUNK_CAP && spare < SPARE_BYTES_MAX) {
 			spare += CHUNK_BYTES;
 			c->next = o->spare;
 			o->spare = c;
 		} else {
-			mem_free(c);
+			free_chunk(c);
 		}
 	}
 }
@@ -228,8 +257,6 @@ overlay_free(struct overlay *o)
 {
 	free_chunks(o->chunks);
 	free_chunks(o->spare);
-	mem_free(o->writes);
-	mem_free(o->notes);
-	mem_free(o->slots);
+	free_tables(o);
 	memset(o, 0, sizeof *o);
 }

@@ -41,15 +41,18 @@ struct overlay {
 		       * the one before them was count twice */
 };
 
-/* Both copy what they are given.  was, is: see overlay_note; `was` is looked at
- * only if the name is not there yet. */
-void overlay_put(struct overlay *o, struct bytes name, struct bytes record,
-    struct hash128 was, struct hash128 is);
-void overlay_remove(struct overlay *o, struct bytes name, struct hash128 was);
+/* Both copy what they are given.  hash: record_hash() of the name.  was, is:
+ * see overlay_note; `was` is looked at only if the name is not there yet. */
+void overlay_put(struct overlay *o, struct bytes name, uint64_t hash,
+    struct bytes record, struct hash128 was, struct hash128 is);
+void overlay_remove(
+    struct overlay *o, struct bytes name, uint64_t hash, struct hash128 was);
+/* The name with that hash is about to be put, removed or found. */
+void overlay_expect(const struct overlay *o, uint64_t hash);
 /* The pending write of that name (its note is at the same position) or NULL;
  * borrowed until the next put or remove. */
 const struct engine_write *overlay_find(
-    const struct overlay *o, struct bytes name);
+    const struct overlay *o, struct bytes name, uint64_t hash);
 /* Keeps memory for as much again, within bounds. */
 void overlay_clear(struct overlay *o);
 void overlay_free(struct overlay *o);

@@ -123,7 +123,8 @@ read_key(struct kvd *k, const struct msg_read_item *wanted, size_t *room,
 	enum err rc;
 
 	memset(item, 0, sizeof *item);
-	rc = store_get(&k->store, record_name_key(&name, wanted->key), &found);
+	rc = store_get(&k->store, record_name_key(&name, wanted->key),
+	    record_hash_of_key(wanted->key), &found);
 	if (rc == ERR_NOT_FOUND) {
 		item->code = ERR_NOT_FOUND;
 		return ERR_OK;

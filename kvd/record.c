@@ -25,6 +25,19 @@ record_name_state(void)
 	return bytes_of_str("mstate");
 }
 
+uint64_t
+record_hash_of_key(struct bytes key)
+{
+	return hash64(key.data, key.len, 0);
+}
+
+uint64_t
+record_hash(struct bytes name)
+{
+	assert(name.len >= 1);
+	return record_hash_of_key(bytes_of(name.data + 1, name.len - 1));
+}
+
 static void
 session_name_wire(struct wire *w, uint8_t *prefix, uint64_t *node,
     uint64_t *epoch, uint64_t *seq)

@@ -38,6 +38,11 @@ enum err record_name_parse_session(
 #define RECORD_SESSION_PREFIX "s"
 #define RECORD_KEY_PREFIX "k"
 
+/* Of a name, for tables: its kind does not count, so a key has the same one as
+ * its record's name. */
+uint64_t record_hash(struct bytes name);
+uint64_t record_hash_of_key(struct bytes key);
+
 struct key_record {
 	uint64_t create_revision; /* store revisions, from 1 */
 	uint64_t mod_revision;

@@ -57,14 +57,15 @@ store_open(struct store *s, const struct engine_ops *ops, const char *dir)
 }
 
 enum err
-store_get(struct store *s, struct bytes name, struct store_found *found)
+store_get(struct store *s, struct bytes name, uint64_t hash,
+    struct store_found *found)
 {
 	const struct overlay *o = &s->active;
-	const struct engine_write *w = overlay_find(o, name);
+	const struct engine_write *w = overlay_find(o, name, hash);
 
 	if (w == NULL) {
 		o = &s->frozen;
-		w = overlay_find(o, name);
+		w = overlay_find(o, name, hash);
 	}
 	found->hashed = w != NULL;
 	if (w == NULL)
@@ -77,16 +78,24 @@ store_get(struct store *s, struct bytes name, struct store_found *found)
 }
 
 void
-store_put_key(struct store *s, struct bytes name, struct bytes record,
-    struct hash128 was, struct hash128 is)
+store_expect(const struct store *s, uint64_t hash)
 {
-	overlay_put(&s->active, name, record, was, is);
+	heads_expect(&s->heads, hash);
+	overlay_expect(&s->active, hash);
 }
 
 void
-store_remove_key(struct store *s, struct bytes name, struct hash128 was)
+store_put_key(struct store *s, struct bytes name, uint64_t hash,
+    struct bytes record, struct hash128 was, struct hash128 is)
 {
-	overlay_remove(&s->active, name, was);
+	overlay_put(&s->active, name, hash, record, was, is);
+}
+
+void
+store_remove_key(
+    struct store *s, struct bytes name, uint64_t hash, struct hash128 was)
+{
+	overlay_remove(&s->active, name, hash, was);
 }
 
 static const struct hash128 none;
@@ -94,13 +103,13 @@ static const struct hash128 none;
 void
 store_put(struct store *s, struct bytes name, struct bytes record)
 {
-	overlay_put(&s->active, name, record, none, none);
+	overlay_put(&s->active, name, record_hash(name), record, none, none);
 }
 
 void
 store_remove(struct store *s, struct bytes name)
 {
-	overlay_remove(&s->active, name, none);
+	overlay_remove(&s->active, name, record_hash(name), none);
 }
 
 bool

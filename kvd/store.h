@@ -52,13 +52,17 @@ struct store_found {
  * (but for format). */
 enum err store_open(
     struct store *s, const struct engine_ops *ops, const char *dir);
-enum err store_get(
-    struct store *s, struct bytes name, struct store_found *found);
+/* hash: record_hash() of the name. */
+enum err store_get(struct store *s, struct bytes name, uint64_t hash,
+    struct store_found *found);
+/* The name with that hash is about to be put, removed or got. */
+void store_expect(const struct store *s, uint64_t hash);
 /* A key's record: with its part in the state hash before (zero: there was no
  * such key) and after. */
-void store_put_key(struct store *s, struct bytes name, struct bytes record,
-    struct hash128 was, struct hash128 is);
-void store_remove_key(struct store *s, struct bytes name, struct hash128 was);
+void store_put_key(struct store *s, struct bytes name, uint64_t hash,
+    struct bytes record, struct hash128 was, struct hash128 is);
+void store_remove_key(
+    struct store *s, struct bytes name, uint64_t hash, struct hash128 was);
 /* Another record. */
 void store_put(struct store *s, struct bytes name, struct bytes record);
 void store_remove(struct store *s, struct bytes name);

@@ -33,8 +33,8 @@ expect_key(struct fixture *f, const char *key, const char *value,
 	struct key_record k;
 	struct store_found found;
 	struct wire w;
-	enum err rc = store_get(
-	    &f->kvd.store, record_name_key(&name, bytes_of_str(key)), &found);
+	const struct bytes n = record_name_key(&name, bytes_of_str(key));
+	enum err rc = store_get(&f->kvd.store, n, record_hash(n), &found);
 
 	assert_int_equal(rc, version == 0 ? ERR_NOT_FOUND : ERR_OK);
 	if (version == 0)

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "kvd/heads.h"
+#include "kvd/record.h"
 
 /* Every fifth one needs two lines of a set. */
 static struct bytes
@@ -22,7 +23,7 @@ key_of(unsigned n, char text[32])
 static bool
 find(const struct heads *h, struct bytes key, struct key_head *head)
 {
-	return heads_find(h, key, heads_hash(key), head);
+	return heads_find(h, key, record_hash_of_key(key), head);
 }
 
 static void
@@ -34,7 +35,7 @@ put(struct heads *h, struct bytes key, uint64_t version)
 	    .version = version,
 	    .value_bytes = version % 100};
 
-	heads_put(h, key, heads_hash(key), &head);
+	heads_put(h, key, record_hash_of_key(key), &head);
 }
 
 /* Against a plain array, with more keys than there is room for. */
@@ -53,7 +54,7 @@ what_is_found_is_what_was_put_last(void **state)
 		const unsigned at = (unsigned)rand_r(&seed) % KEYS;
 		const struct bytes key = key_of(at, text);
 
-		heads_expect(&h, heads_hash(key));
+		heads_expect(&h, record_hash_of_key(key));
 		wanted += model[at] != 0;
 		if (find(&h, key, &head)) {
 			assert_int_equal(head.version, model[at]);
@@ -62,7 +63,7 @@ what_is_found_is_what_was_put_last(void **state)
 			found++;
 		}
 		if (rand_r(&seed) % 4 == 0) {
-			heads_remove(&h, key, heads_hash(key));
+			heads_remove(&h, key, record_hash_of_key(key));
 			model[at] = 0;
 		} else {
 			put(&h, key, step);
@@ -90,7 +91,7 @@ few_keys_are_all_there(void **state)
 		assert_true(find(&h, key_of(i, text), &head));
 		assert_int_equal(head.version, i + 1);
 	}
-	heads_remove(&h, key_of(1, text), heads_hash(key_of(1, text)));
+	heads_remove(&h, key_of(1, text), record_hash_of_key(key_of(1, text)));
 	assert_false(find(&h, key_of(1, text), &head));
 	assert_true(find(&h, key_of(2, text), &head));
 	heads_free(&h);
@@ -133,7 +134,7 @@ a_key_that_is_too_long_is_not_kept(void **state)
 	assert_true(find(&h, longest, &head));
 	assert_int_equal(head.version, 1);
 	assert_false(find(&h, longer, &head));
-	heads_remove(&h, longer, heads_hash(longer));
+	heads_remove(&h, longer, record_hash_of_key(longer));
 	assert_true(find(&h, longest, &head));
 	heads_free(&h);
 }

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "kvd/overlay.h"
+#include "kvd/record.h"
 
 static const struct hash128 none;
 
@@ -54,14 +55,14 @@ the_last_write_of_each_name_is_found(void **state)
 		model[at].removed = rand_r(&seed) % 4 == 0;
 		if (model[at].removed) {
 			model[at].is = none;
-			overlay_remove(&o, n, hash_of(step));
+			overlay_remove(&o, n, record_hash(n), hash_of(step));
 		} else {
 			model[at].value = (unsigned)rand_r(&seed);
 			model[at].is = hash_of(model[at].value);
 			(void)snprintf(record, sizeof record, "%*u",
 			    (int)(model[at].value % 60), model[at].value);
-			overlay_put(&o, n, bytes_of_str(record), hash_of(step),
-			    model[at].is);
+			overlay_put(&o, n, record_hash(n), bytes_of_str(record),
+			    hash_of(step), model[at].is);
 		}
 		if (step % 5000 == 0 || (step > 30000 && step % 100 == 0)) {
 			overlay_clear(&o);
@@ -71,7 +72,9 @@ the_last_write_of_each_name_is_found(void **state)
 		}
 		(void)snprintf(name, sizeof name, "name-%u",
 		    (unsigned)rand_r(&seed) % NAMES);
-		w = overlay_find(&o, bytes_of_str(name));
+		n = bytes_of_str(name);
+		overlay_expect(&o, record_hash(n));
+		w = overlay_find(&o, n, record_hash(n));
 		const unsigned found = (unsigned)atoi(name + 5);
 
 		assert_int_equal(w != NULL, model[found].there);
@@ -92,22 +95,23 @@ the_last_write_of_each_name_is_found(void **state)
 static void
 what_is_written_again_and_again_takes_no_more_room(void **state)
 {
+	const struct bytes a = bytes_of_str("a");
 	struct overlay o = {0};
 	size_t bytes;
 	char record[101];
 
 	(void)state;
 	memset(record, 'x', sizeof record);
-	overlay_put(&o, bytes_of_str("a"), bytes_of(record, 100), none, none);
+	overlay_put(&o, a, record_hash(a), bytes_of(record, 100), none, none);
 	bytes = o.bytes;
 	for (size_t i = 0; i < 1000; i++)
-		overlay_put(&o, bytes_of_str("a"), bytes_of(record, i % 101),
+		overlay_put(&o, a, record_hash(a), bytes_of(record, i % 101),
 		    none, none);
-	overlay_remove(&o, bytes_of_str("a"), none);
-	overlay_put(&o, bytes_of_str("a"), bytes_of(record, 99), none, none);
+	overlay_remove(&o, a, record_hash(a), none);
+	overlay_put(&o, a, record_hash(a), bytes_of(record, 99), none, none);
 	assert_int_equal(o.bytes, bytes);
 	assert_int_equal(o.n, 1);
-	overlay_put(&o, bytes_of_str("a"), bytes_of(record, 101), none, none);
+	overlay_put(&o, a, record_hash(a), bytes_of(record, 101), none, none);
 	assert_int_equal(o.bytes, bytes + 101);
 	overlay_free(&o);
 }

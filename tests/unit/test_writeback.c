@@ -219,11 +219,11 @@ reads_see_the_newest_write_wherever_it_is(void **state)
 
 	put(f, 1, "key", 1);
 	flush(f);
-	assert_int_equal(store_get(s, n, &found), ERR_OK);
+	assert_int_equal(store_get(s, n, record_hash(n), &found), ERR_OK);
 	assert_true(found.hashed); /* in the table that is written */
 	put(f, 5, "other", 2);
 	flush(f);
-	assert_int_equal(store_get(s, n, &found), ERR_OK);
+	assert_int_equal(store_get(s, n, record_hash(n), &found), ERR_OK);
 	assert_false(found.hashed); /* in the engine */
 	assert_int_equal(found.record.data[found.record.len - 1], 'b');
 	put(f, 2, "key", 2);
@@ -231,21 +231,22 @@ reads_see_the_newest_write_wherever_it_is(void **state)
 	writeback_run(&f->kvd, mono_now());
 	writeback_run(&f->kvd, old_enough());
 	wait_at_gate();
-	assert_int_equal(store_get(s, n, &found), ERR_OK);
+	assert_int_equal(store_get(s, n, record_hash(n), &found), ERR_OK);
 	assert_int_equal(found.record.data[found.record.len - 1], 'c');
 	(void)one(
 	    f, 3, (struct cmd){.op = CMD_DELETE, .key = bytes_of_str("key")});
-	assert_int_equal(store_get(s, n, &found), ERR_NOT_FOUND);
+	assert_int_equal(
+	    store_get(s, n, record_hash(n), &found), ERR_NOT_FOUND);
 	put(f, 4, "key", 4);
-	assert_int_equal(store_get(s, n, &found), ERR_OK);
+	assert_int_equal(store_get(s, n, record_hash(n), &found), ERR_OK);
 	assert_int_equal(found.record.data[found.record.len - 1], 'e');
 	sem_post(&gate);
 	wait_settled(f);
 	gate_is_used = false;
-	assert_int_equal(store_get(s, n, &found), ERR_OK);
+	assert_int_equal(store_get(s, n, record_hash(n), &found), ERR_OK);
 	assert_int_equal(found.record.data[found.record.len - 1], 'e');
 	flush(f);
-	assert_int_equal(store_get(s, n, &found), ERR_OK);
+	assert_int_equal(store_get(s, n, record_hash(n), &found), ERR_OK);
 	assert_int_equal(found.record.data[found.record.len - 1], 'e');
 	expect_state_is_that_of_the_keys(f);
 }

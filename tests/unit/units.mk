@@ -121,9 +121,9 @@ UNIT_check := $(KVD_MACHINE)
 UNIT_LIBS_check := -llmdb -lleveldb -lxxhash
 UNIT_writeback := $(KVD_MACHINE)
 UNIT_LIBS_writeback := -llmdb -lleveldb -lxxhash
-UNIT_overlay := kvd/overlay.c base/buf.c base/hash.c base/log.c base/mem.c
+UNIT_overlay := kvd/overlay.c kvd/record.c proto/wire.c base/buf.c base/hash.c base/log.c base/mem.c
 UNIT_LIBS_overlay := -lxxhash
-UNIT_heads := kvd/heads.c base/buf.c base/hash.c base/log.c base/mem.c
+UNIT_heads := kvd/heads.c kvd/record.c proto/wire.c base/buf.c base/hash.c base/log.c base/mem.c
 UNIT_LIBS_heads := -lxxhash
 UNIT_store := kvd/store.c kvd/session.c kvd/marker.c kvd/dirs.c kvd/overlay.c \
 	kvd/record.c kvd/heads.c kvd/sync.c kvd/flush.c kvd/engine.c kvd/engine_memory.c \
