@@ -1,6 +1,7 @@
 /* Allocation that ends the process when memory is out; see mem.h. */
 #include "base/mem.h"
 
+#include <malloc.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,4 +96,10 @@ mem_free_table(void *p, size_t bytes)
 {
 	if (p != NULL)
 		(void)munmap(p, bytes); /* its own: cannot fail */
+}
+
+void
+mem_trim(void)
+{
+	(void)malloc_trim(0); /* whether there was any */
 }

@@ -21,5 +21,8 @@ void mem_free(void *p); /* NULL is allowed */
  * is the system's at once. */
 void *mem_zalloc_table(size_t bytes);
 void mem_free_table(void *p, size_t bytes); /* NULL is allowed */
+/* All that was freed is the system's again, as far as whole pages go.  Takes
+ * milliseconds. */
+void mem_trim(void);
 
 #endif

@@ -8,10 +8,10 @@
  * Called in turns of kvd's loop, one at a time but on any thread, except sync,
  * which is called from one helper thread, and the write of a concurrent engine,
  * which may be called from another one: both possibly while a turn is in get,
- * scan, scan_next or release.  No two writes at a time, and the one that closes
- * has waited for both.  Every call returns OK or an enum err, and has logged
- * why; on error the store is unchanged, and kvd ends with EX_IOERR: an engine
- * error never skips an entry. */
+ * scan, scan_next or release (but not in shrink).  No two writes at a time, and
+ * the one that closes has waited for both.  Every call returns OK or an enum
+ * err, and has logged why; on error the store is unchanged, and kvd ends with
+ * EX_IOERR: an engine error never skips an entry. */
 #ifndef KVD_ENGINE_H
 #define KVD_ENGINE_H
 
@@ -67,6 +67,10 @@ struct engine_ops {
 	/* What get lent is given back, so that it keeps nothing in the store
 	 * that later writes could use.  NULL: it never does. */
 	void (*release)(struct engine *e);
+	/* Give back memory that is kept for further writes.  Called in a turn,
+	 * while nobody writes or syncs and no view is open; what get lent is
+	 * given back too.  NULL: there is none. */
+	enum err (*shrink)(struct engine *e);
 	/* A frozen view of the names that start with prefix (all, if it is
 	 * empty), in order of memcmp, from the first one not before `from`;
 	 * writes go on meanwhile.  next gives ERR_NOT_FOUND at the end; what it

@@ -189,39 +189,93 @@ find_map(struct engine *e)
 }
 
 static void
+close_env(struct engine *e)
+{
+	if (e->reader != NULL)
+		mdb_txn_abort(e->reader);
+	e->reader = NULL;
+	e->reading = false;
+	mdb_env_close(e->env); /* NULL is allowed */
+	e->env = NULL;
+	e->map = NULL;
+}
+
+static void
 lmdb_close(struct engine *e)
 {
 	if (e == NULL)
 		return;
-	if (e->reader != NULL)
-		mdb_txn_abort(e->reader);
-	mdb_env_close(e->env);
+	close_env(e);
 	mem_free(e);
+}
+
+/* On an error what is open is closed by close_env(). */
+static enum err
+open_env(struct engine *e, const char *dir)
+{
+	int dead; /* reader slots of killed processes, which pin pages */
+	int rc;
+
+	if ((rc = env_open(&e->env, dir)) != 0)
+		return fail("env_open", rc);
+	if ((rc = mdb_reader_check(e->env, &dead)) != 0 ||
+	    (rc = open_dbi(e)) != 0 ||
+	    (rc = mdb_txn_begin(e->env, NULL, MDB_RDONLY, &e->reader)) != 0) {
+		e->reader = NULL;
+		return fail("open", rc);
+	}
+	e->reading = true;
+	e->reading_commits = atomic_load(&e->commits);
+	find_map(e);
+	return ERR_OK;
 }
 
 static enum err
 lmdb_open(struct engine **ep, const char *dir)
 {
-	struct engine *e;
-	MDB_env *env;
-	int dead; /* reader slots of killed processes, which pin pages */
-	int rc;
+	struct engine *e = mem_zalloc(1, sizeof *e);
+	enum err rc = open_env(e, dir);
 
-	if ((rc = env_open(&env, dir)) != 0)
-		return fail("env_open", rc);
-	e = mem_zalloc(1, sizeof *e);
-	e->env = env;
-	if ((rc = mdb_reader_check(env, &dead)) != 0 ||
-	    (rc = open_dbi(e)) != 0 ||
-	    (rc = mdb_txn_begin(env, NULL, MDB_RDONLY, &e->reader)) != 0) {
-		e->reader = NULL;
+	if (rc == ERR_OK)
+		*ep = e;
+	else
 		lmdb_close(e);
-		return fail("open", rc);
+	return rc;
+}
+
+static size_t
+last_transaction(const struct engine *e)
+{
+	MDB_envinfo info = {0};
+
+	(void)mdb_env_info(e->env, &info); /* it is open: no error */
+	return info.me_last_txnid;
+}
+
+/* LMDB keeps every page that a transaction changed, for the next one, until it
+ * is closed; and the pages of the file that were read are not mapped any more
+ * then.  What is opened again must be what was closed: somebody may have moved
+ * the directory. */
+static enum err
+lmdb_shrink(struct engine *e)
+{
+	const size_t last = last_transaction(e);
+	const char *path;
+	char *dir;
+	enum err rc;
+
+	(void)mdb_env_get_path(e->env, &path); /* it is open: no error */
+	dir = mem_strdup(path);
+	close_env(e);
+	rc = open_env(e, dir);
+	if (rc == ERR_OK && last_transaction(e) != last) {
+		log_errorx("the store was replaced while kvd used it; start "
+			   "kvd again dir=%s",
+		    dir);
+		rc = ERR_IO;
 	}
-	e->reading = true;
-	find_map(e);
-	*ep = e;
-	return ERR_OK;
+	mem_free(dir);
+	return rc;
 }
 
 /* What is read from the file is not larger than what was written to it: else
@@ -552,6 +606,7 @@ const struct engine_ops engine_lmdb = {
     .sync = lmdb_sync,
     .get = lmdb_get,
     .release = lmdb_release,
+    .shrink = lmdb_shrink,
     .scan = lmdb_scan,
     .scan_next = lmdb_scan_next,
     .scan_close = lmdb_scan_close,

@@ -32,10 +32,6 @@ struct flusher {
 	enum err why; /* it has failed */
 	bool stop;
 	atomic_bool hurry; /* without lock */
-	/* Below: the thread's. */
-	struct sort_key *keys;
-	struct engine_write *sorted;
-	size_t cap; /* of both */
 };
 
 static void
@@ -102,28 +98,33 @@ compare(const void *a, const void *b, void *arg)
 	return bytes_compare(writes[x->at].name, writes[y->at].name);
 }
 
-/* The writes of the frozen table, in f->sorted, in order of name.  The table
- * itself stays as it is: the loop looks names up in it. */
-static void
-sort(struct flusher *f)
+/* The writes of a frozen table in order of name, sorted_bytes() of them.  The
+ * table itself stays as it is: the loop looks names up in it. */
+static size_t
+sorted_bytes(const struct overlay *o)
 {
-	const struct overlay *o = &f->store->frozen;
-	const size_t common = common_prefix(o->writes, o->n);
+	return o->n * sizeof(struct engine_write);
+}
 
-	if (f->cap < o->n) {
-		f->cap = o->cap;
-		f->keys = mem_resize(f->keys, f->cap, sizeof f->keys[0]);
-		f->sorted = mem_resize(f->sorted, f->cap, sizeof f->sorted[0]);
-	}
+static struct engine_write *
+sort(const struct overlay *o)
+{
+	const size_t common = common_prefix(o->writes, o->n);
+	const size_t keys_bytes = o->n * sizeof(struct sort_key);
+	struct sort_key *keys = mem_zalloc_table(keys_bytes);
+	struct engine_write *sorted = mem_zalloc_table(sorted_bytes(o));
+
 	for (size_t i = 0; i < o->n; i++) {
 		const struct bytes name = o->writes[i].name;
 
-		f->keys[i].head = head_of(name, is_key(name) ? common : 1);
-		f->keys[i].at = (uint32_t)i;
+		keys[i].head = head_of(name, is_key(name) ? common : 1);
+		keys[i].at = (uint32_t)i;
 	}
-	qsort_r(f->keys, o->n, sizeof f->keys[0], compare, o->writes);
+	qsort_r(keys, o->n, sizeof keys[0], compare, o->writes);
 	for (size_t i = 0; i < o->n; i++)
-		f->sorted[i] = o->writes[f->keys[i].at];
+		sorted[i] = o->writes[keys[i].at];
+	mem_free_table(keys, keys_bytes);
+	return sorted;
 }
 
 /* --- the thread --- */
@@ -147,11 +148,14 @@ rest(void *arg)
 static void
 write_once(struct flusher *f)
 {
+	const struct overlay *o = &f->store->frozen;
+	struct engine_write *sorted;
 	enum err rc;
 
 	must(pthread_mutex_unlock(&f->lock));
-	sort(f);
-	rc = store_write_frozen(f->store, f->sorted);
+	sorted = sort(o);
+	rc = store_write_frozen(f->store, sorted);
+	mem_free_table(sorted, sorted_bytes(o));
 	must(pthread_mutex_lock(&f->lock));
 	f->state = rc == ERR_OK ? FLUSH_WRITTEN : FLUSH_FAILED;
 	f->why = rc;
@@ -272,7 +276,5 @@ flusher_close(struct flusher *f)
 		f->store->ops->set_rest(f->store->engine, NULL, NULL);
 	must(pthread_cond_destroy(&f->changed));
 	must(pthread_mutex_destroy(&f->lock));
-	mem_free(f->keys);
-	mem_free(f->sorted);
 	mem_free(f);
 }

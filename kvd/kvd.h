@@ -51,6 +51,7 @@ struct kvd {
 	uint64_t write_back_bytes;
 	struct mono flush_at; /* MONO_NEVER: nothing is staged */
 	struct mono flush_began;
+	struct mono shrink_at; /* MONO_NEVER: there is not much to give back */
 	struct check *check;
 
 	struct link *raftd;   /* dialed; up or not */

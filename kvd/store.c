@@ -171,6 +171,21 @@ store_settle(struct store *s)
 }
 
 enum err
+store_shrink(struct store *s)
+{
+	enum err rc = ERR_OK;
+
+	assert(!store_is_frozen(s));
+	assert(s->active.n == 0);
+	overlay_free(&s->active);
+	overlay_free(&s->frozen);
+	if (s->ops->shrink != NULL)
+		rc = s->ops->shrink(s->engine);
+	mem_trim();
+	return rc;
+}
+
+enum err
 store_write(struct store *s)
 {
 	enum err rc;

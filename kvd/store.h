@@ -82,6 +82,11 @@ enum err store_write_frozen(
 /* It is written: the engine has what was frozen. */
 void store_settle(struct store *s);
 
+/* Nothing is frozen or staged, nobody syncs, no view is open: give back the
+ * memory that only further writes would need.  What store_get() lent is given
+ * back too. */
+enum err store_shrink(struct store *s);
+
 /* All of that: nothing is frozen, and what is staged is written. */
 enum err store_write(struct store *s);
 /* Sync and close; what is staged and not written is lost.  A store that failed

@@ -3,6 +3,7 @@
 
 #include <sysexits.h>
 
+#include "base/log.h"
 #include "kvd/flush.h"
 #include "kvd/kvd.h"
 #include "kvd/sync.h"
@@ -10,7 +11,7 @@
 void
 writeback_open(struct kvd *k)
 {
-	k->flush_at = MONO_NEVER;
+	k->flush_at = k->shrink_at = MONO_NEVER;
 	if (k->loop == NULL)
 		return;
 	k->syncer =
@@ -43,9 +44,14 @@ freeze(struct kvd *k)
 	k->flush_began = mono_now();
 }
 
+/* Less than that is not worth it. */
+#define SHRINK_BYTES ((size_t)1 << 20)
+
 static void
 settle(struct kvd *k)
 {
+	if (k->flusher != NULL && k->store.frozen.bytes >= SHRINK_BYTES)
+		k->shrink_at = mono_add_ms(mono_now(), WRITE_BACK_SHRINK_MS);
 	histogram_add_since(
 	    &k->figures.writes, HISTOGRAM_NET_NS, k->flush_began, mono_now());
 	check_written(k->check, &k->store);
@@ -125,11 +131,39 @@ will_be_full(const struct kvd *k)
 	       snapshot_waits(k);
 }
 
+/* The syncer has nothing to do either: it hears of what is flushed at the end
+ * of a turn, and says when that is durable. */
+static bool
+is_idle(const struct kvd *k)
+{
+	const struct store *s = &k->store;
+
+	return !store_is_frozen(s) && !store_is_dirty(s) &&
+	       k->durable == s->flushed.applied && k->snapshot.iter == NULL;
+}
+
+static void
+shrink(struct kvd *k, struct mono now)
+{
+	enum err rc;
+
+	if (!is_idle(k)) {
+		k->shrink_at = mono_add_ms(now, WRITE_BACK_SHRINK_MS);
+		return;
+	}
+	k->shrink_at = MONO_NEVER;
+	log_debug("memory for writes is given back");
+	if ((rc = store_shrink(&k->store)) != ERR_OK)
+		kvd_fail(k, rc);
+}
+
 void
 writeback_run(struct kvd *k, struct mono now)
 {
 	if (k->exit_code != 0 || k->flusher == NULL)
 		return;
+	if (mono_reached(k->shrink_at, now))
+		shrink(k, now);
 	if (store_is_frozen(&k->store) && will_be_full(k))
 		flusher_hurry(k->flusher);
 	if (!store_is_dirty(&k->store))
@@ -147,7 +181,9 @@ writeback_run(struct kvd *k, struct mono now)
 struct mono
 writeback_next(const struct kvd *k)
 {
-	return store_is_frozen(&k->store) ? MONO_NEVER : k->flush_at;
+	return store_is_frozen(&k->store)
+		   ? MONO_NEVER
+		   : mono_earlier(k->flush_at, k->shrink_at);
 }
 
 uint64_t

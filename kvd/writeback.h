@@ -21,6 +21,10 @@
  * here has to wait.  So the tables have up to twice --write-back-bytes and that
  * window, whatever the disk does.
  *
+ * Some seconds after much was written, when nothing is left to write or to
+ * sync, the memory for writes is given back (store_shrink()): tables, and what
+ * the engine keeps.
+ *
  * An engine that is not concurrent, or --write-back-bytes 0: every turn is
  * written before it is answered.  Figures are in WRITEBACK.md. */
 #ifndef KVD_WRITEBACK_H
@@ -33,6 +37,7 @@
 struct kvd;
 
 #define WRITE_BACK_MS 2000u
+#define WRITE_BACK_SHRINK_MS 3000u
 #define WRITE_BACK_BYTES (UINT64_C(16) << 20) /* LevelDB: half of it */
 
 /* The store's helper threads: flusher and syncer.  None without a loop. */
@@ -43,7 +48,7 @@ bool writeback_close(struct kvd *k);
 
 /* Settle what the flusher has written; without one, write what is staged. */
 void writeback_collect(struct kvd *k);
-/* Start a flush, if it is time and none runs. */
+/* Start a flush, if it is time and none runs; or shrink. */
 void writeback_run(struct kvd *k, struct mono now);
 /* When writeback_run() has something to do; MONO_NEVER. */
 struct mono writeback_next(const struct kvd *k);

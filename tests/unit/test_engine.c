@@ -262,6 +262,28 @@ a_large_scan_stays_what_it_was_while_all_is_overwritten(void **state)
 	f->ops->scan_close(i);
 }
 
+static void
+what_was_written_is_there_after_memory_is_given_back(void **state)
+{
+	struct fixture *f = *state;
+	struct bytes record;
+	char n[16], r[32];
+
+	for (unsigned generation = 1; generation <= 3; generation++) {
+		write_many(f, generation, 1, false);
+		assert_int_equal(f->ops->shrink(f->engine), ERR_OK);
+		for (unsigned at = 0; at < MANY; at++) {
+			const struct bytes name =
+			    numbered(at, generation, n, r);
+
+			assert_int_equal(
+			    f->ops->get(f->engine, name, &record), ERR_OK);
+			assert_true(bytes_equal(record, bytes_of_str(r)));
+		}
+		assert_int_equal(f->ops->sync(f->engine), ERR_OK);
+	}
+}
+
 /* Against a plain array; removals make nodes small and merge them. */
 static void
 random_writes_give_what_a_plain_array_gives(void **state)
@@ -662,6 +684,7 @@ main(void)
 	    EACH(a_scan_has_the_names_of_a_prefix_in_order_of_bytes),
 	    EACH(a_scan_does_not_see_later_writes),
 	    EACH(a_large_scan_stays_what_it_was_while_all_is_overwritten),
+	    ON(what_was_written_is_there_after_memory_is_given_back, "lmdb"),
 	    EACH(random_writes_give_what_a_plain_array_gives),
 	    ON(one_thread_reads_while_another_writes, "lmdb"),
 	    ON(one_thread_reads_while_another_writes, "leveldb"),

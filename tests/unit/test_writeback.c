@@ -513,6 +513,42 @@ damage_below_the_tables_is_found(void **state)
 	assert_int_equal(index, 2);
 }
 
+static void
+memory_is_given_back_when_all_is_written_and_durable(void **state)
+{
+	struct fixture *f = *state;
+	struct kvd *k = &f->kvd;
+	struct mono later;
+
+	put(f, 1, "large", 600000);
+	put(f, 2, "larger", 700000); /* full: written at once */
+	writeback_run(k, mono_now());
+	wait_settled(f);
+	later = mono_add_ms(mono_now(), WRITE_BACK_SHRINK_MS);
+	assert_true(mono_reached(writeback_next(k), later));
+	writeback_run(k, later); /* not durable yet: later */
+	assert_non_null(k->store.frozen.chunks);
+	assert_false(mono_reached(writeback_next(k), later));
+	k->durable = k->store.flushed.applied;
+	later = mono_add_ms(later, WRITE_BACK_SHRINK_MS);
+	put(f, 3, "small", 1); /* something is staged: later */
+	writeback_run(k, later);
+	assert_non_null(k->store.frozen.chunks);
+	flush(f);
+	k->durable = k->store.flushed.applied;
+	later = mono_add_ms(later, WRITE_BACK_SHRINK_MS);
+	writeback_run(k, later);
+	assert_null(k->store.frozen.writes);
+	assert_null(k->store.active.writes);
+	assert_int_equal(k->exit_code, 0);
+	assert_int_equal(writeback_next(k).ns, MONO_NEVER.ns);
+	expect_state_is_that_of_the_keys(f);
+	put(f, 4, "large", 2);
+	flush(f);
+	expect_state_is_that_of_the_keys(f);
+	assert_int_equal(writeback_next(k).ns, MONO_NEVER.ns); /* not much */
+}
+
 #define ON(test, engine)                                                       \
 	{                                                                      \
 		.name = #test " [" engine "]", .test_func = test,              \
@@ -536,6 +572,7 @@ main(void)
 	    EACH(a_write_that_fails_ends_kvd_and_is_not_tried_again),
 	    EACH(a_snapshot_asked_for_during_a_flush_begins_after_it),
 	    EACH(damage_below_the_tables_is_found),
+	    EACH(memory_is_given_back_when_all_is_written_and_durable),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
