@@ -29,6 +29,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/mono.h"
+#include "kvd/places.h"
+#include "kvd/record.h"
 #include "proto/limits.h"
 
 #define MAP_BYTES_MAX ((size_t)1 << 40)
@@ -39,8 +41,10 @@ struct engine {
 	MDB_env *env;
 	MDB_dbi dbi;
 	/* For get.  While it is renewed it pins the pages that a write gives
-	 * up: see release. */
+	 * up, see release; and what was found stays where it is. */
 	MDB_txn *reader;
+	MDB_cursor *cursor; /* of reader */
+	struct places places;
 	bool reading;                  /* reader is renewed, */
 	uint_fast64_t reading_commits; /* when there were so many */
 	atomic_uint_fast64_t commits;  /* by the writing thread */
@@ -191,8 +195,12 @@ find_map(struct engine *e)
 static void
 close_env(struct engine *e)
 {
+	places_free(&e->places);
+	if (e->cursor != NULL)
+		mdb_cursor_close(e->cursor);
 	if (e->reader != NULL)
 		mdb_txn_abort(e->reader);
+	e->cursor = NULL;
 	e->reader = NULL;
 	e->reading = false;
 	mdb_env_close(e->env); /* NULL is allowed */
@@ -223,6 +231,10 @@ open_env(struct engine *e, const char *dir)
 	    (rc = mdb_txn_begin(e->env, NULL, MDB_RDONLY, &e->reader)) != 0) {
 		e->reader = NULL;
 		return fail("open", rc);
+	}
+	if ((rc = mdb_cursor_open(e->reader, e->dbi, &e->cursor)) != 0) {
+		e->cursor = NULL;
+		return fail("cursor_open", rc);
 	}
 	e->reading = true;
 	e->reading_commits = atomic_load(&e->commits);
@@ -492,6 +504,7 @@ lmdb_release(struct engine *e)
 	if (e->reading)
 		mdb_txn_reset(e->reader);
 	e->reading = false;
+	places_forget(&e->places);
 }
 
 /* It sees every write that is complete. */
@@ -507,6 +520,8 @@ renew_reader(struct engine *e)
 	if ((rc = mdb_txn_renew(e->reader)) != 0)
 		return rc;
 	e->reading = true;
+	if ((rc = mdb_cursor_renew(e->reader, e->cursor)) != 0)
+		return rc;
 	e->reading_commits = commits;
 	return 0;
 }
@@ -514,17 +529,21 @@ renew_reader(struct engine *e)
 static enum err
 lmdb_get(struct engine *e, struct bytes name, struct bytes *record)
 {
+	const uint64_t hash = record_hash(name);
 	MDB_val key = val_of(name);
 	MDB_val val;
 	int rc;
 
 	if ((rc = renew_reader(e)) != 0)
 		return fail("txn_renew", rc);
-	rc = mdb_get(e->reader, e->dbi, &key, &val);
+	if (places_find(&e->places, name, hash, record))
+		return ERR_OK;
+	rc = mdb_cursor_get(e->cursor, &key, &val, MDB_SET_KEY);
 	if (rc == MDB_NOTFOUND)
 		return ERR_NOT_FOUND;
 	if (rc != 0)
 		return fail("get", rc);
+	places_put(&e->places, bytes_of_val(key), hash, bytes_of_val(val));
 	*record = bytes_of_val(val);
 	return ERR_OK;
 }

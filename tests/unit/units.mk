@@ -35,10 +35,10 @@ UNIT_LIBS_link_stranger := $(UNIT_LIBS_link)
 UNIT_link_turns := $(UNIT_link)
 UNIT_LIBS_link_turns := $(UNIT_LIBS_link)
 
-UNIT_engine := kvd/engine.c kvd/engine_memory.c kvd/engine_lmdb.c \
-	kvd/engine_leveldb.c base/blob.c base/buf.c base/file.c base/log.c \
-	base/mem.c base/mono.c
-UNIT_LIBS_engine := -llmdb -lleveldb
+UNIT_engine := kvd/engine.c kvd/engine_memory.c kvd/engine_lmdb.c kvd/places.c \
+	kvd/engine_leveldb.c kvd/record.c proto/wire.c base/blob.c base/buf.c \
+	base/file.c base/hash.c base/log.c base/mem.c base/mono.c
+UNIT_LIBS_engine := -llmdb -lleveldb -lxxhash
 
 UNIT_base_buf := base/buf.c base/blob.c base/mem.c base/log.c
 UNIT_base_metrics := base/metrics.c base/process.c base/buf.c base/mem.c base/log.c
@@ -84,7 +84,7 @@ KVD_MACHINE := tests/unit/kvd_fixture.c kvd/apply.c kvd/read.c kvd/session.c \
 	kvd/store.c kvd/record.c kvd/overlay.c kvd/heads.c kvd/marker.c kvd/dirs.c \
 	kvd/snapshot.c kvd/load.c kvd/loading.c kvd/sync.c kvd/flush.c \
 	kvd/writeback.c kvd/check.c kvd/scrub.c kvd/metrics.c kvd/engine.c \
-	kvd/engine_memory.c kvd/engine_lmdb.c kvd/engine_leveldb.c \
+	kvd/engine_memory.c kvd/engine_lmdb.c kvd/places.c kvd/engine_leveldb.c \
 	proto/msg.c proto/cmd.c proto/wire.c base/blob.c base/buf.c \
 	base/file.c base/hash.c base/log.c base/loop.c base/mem.c \
 	base/metrics.c base/mono.c base/process.c
@@ -125,9 +125,11 @@ UNIT_overlay := kvd/overlay.c kvd/record.c proto/wire.c base/buf.c base/hash.c b
 UNIT_LIBS_overlay := -lxxhash
 UNIT_heads := kvd/heads.c kvd/record.c proto/wire.c base/buf.c base/hash.c base/log.c base/mem.c
 UNIT_LIBS_heads := -lxxhash
+UNIT_places := kvd/places.c base/buf.c base/hash.c base/log.c base/mem.c
+UNIT_LIBS_places := -lxxhash
 UNIT_store := kvd/store.c kvd/session.c kvd/marker.c kvd/dirs.c kvd/overlay.c \
 	kvd/record.c kvd/heads.c kvd/sync.c kvd/flush.c kvd/engine.c kvd/engine_memory.c \
-	kvd/engine_lmdb.c kvd/engine_leveldb.c proto/wire.c base/blob.c \
+	kvd/engine_lmdb.c kvd/places.c kvd/engine_leveldb.c proto/wire.c base/blob.c \
 	base/buf.c base/file.c base/hash.c base/log.c base/loop.c base/mem.c \
 	base/metrics.c base/mono.c
 UNIT_LIBS_store := -llmdb -lleveldb -lxxhash
@@ -142,7 +144,7 @@ UNIT_raft_core := $(RAFT_UNIT) tests/script/harness/store.c
 
 # A tool of tests with real processes: it damages a store; see its source.
 FLIP := tests/lib/flip.c kvd/record.c kvd/engine.c kvd/engine_memory.c \
-	kvd/engine_lmdb.c kvd/engine_leveldb.c proto/wire.c base/blob.c \
+	kvd/engine_lmdb.c kvd/places.c kvd/engine_leveldb.c proto/wire.c base/blob.c \
 	base/buf.c base/hash.c base/log.c base/mem.c base/mono.c
 $(O)/tests/lib/flip: $(call objects,$(FLIP))
 	@echo "  LD    $@"
