@@ -46,6 +46,8 @@ freeze(struct kvd *k)
 
 /* Less than that is not worth it. */
 #define SHRINK_BYTES ((size_t)1 << 20)
+/* Once it is time, and there is something to write or to sync. */
+#define SHRINK_RETRY_MS 1000u
 
 static void
 settle(struct kvd *k)
@@ -148,7 +150,7 @@ shrink(struct kvd *k, struct mono now)
 	enum err rc;
 
 	if (!is_idle(k)) {
-		k->shrink_at = mono_add_ms(now, WRITE_BACK_SHRINK_MS);
+		k->shrink_at = mono_add_ms(now, SHRINK_RETRY_MS);
 		return;
 	}
 	k->shrink_at = MONO_NEVER;

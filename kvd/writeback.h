@@ -37,7 +37,7 @@
 struct kvd;
 
 #define WRITE_BACK_MS 2000u
-#define WRITE_BACK_SHRINK_MS 3000u
+#define WRITE_BACK_SHRINK_MS 5000u
 #define WRITE_BACK_BYTES (UINT64_C(16) << 20) /* LevelDB: half of it */
 
 /* The store's helper threads: flusher and syncer.  None without a loop. */
