@@ -19,7 +19,7 @@
 #include "base/hash.h"
 
 #define HEADS_KEY_BYTES_MAX 81u
-#define HEADS_BYTES_MAX ((size_t)8 << 20) /* it grows up to that */
+#define HEADS_BYTES_MAX ((size_t)16 << 20) /* it grows up to that */
 
 struct key_head {
 	struct hash128 hash; /* its part in the state hash */
