@@ -18,12 +18,6 @@ hash64(const void *data, size_t len, uint64_t seed)
 	return XXH3_64bits_withSeed(data, len, seed);
 }
 
-uint32_t
-hash32(const void *data, size_t len)
-{
-	return (uint32_t)hash64(data, len, 0);
-}
-
 struct hash128
 hash128(const void *data, size_t len)
 {

@@ -14,7 +14,6 @@ struct hash128 {
 };
 
 uint64_t hash64(const void *data, size_t len, uint64_t seed);
-uint32_t hash32(const void *data, size_t len); /* low half of hash64, seed 0 */
 struct hash128 hash128(const void *data, size_t len);
 /* Addition and subtraction modulo 2^128: a set's hash is the sum over its
  * elements, and an element leaves it by subtraction. */
