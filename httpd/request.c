@@ -44,6 +44,7 @@ struct framing {
 	unsigned lengths;   /* Content-Length fields */
 	unsigned encodings; /* Transfer-Encoding fields */
 	uint64_t length;
+	bool expects;      /* perhaps 100 Continue */
 	const char *wrong; /* a sentence, or NULL */
 };
 
@@ -289,6 +290,8 @@ on_field(
 		read_length(f, value);
 	else if (strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0)
 		read_encoding(f, value);
+	else if (strcasecmp(name, MHD_HTTP_HEADER_EXPECT) == 0)
+		f->expects = true;
 	else if (strcasecmp(name, MHD_HTTP_HEADER_IF_MATCH) == 0)
 		rq->bad_condition |= !etags_add(&rq->if_match, value);
 	else if (strcasecmp(name, MHD_HTTP_HEADER_IF_NONE_MATCH) == 0)
@@ -369,8 +372,9 @@ swallow(struct request *rq, enum err why)
 static void
 take_body(struct request *rq, const char *data, size_t n)
 {
-	server_wake(rq->server); /* to read more, if it is there */
 	rq->body_seen += n;
+	if (rq->body_seen < rq->body_length)
+		server_wake(rq->server); /* to read more, if it is there */
 	if (rq->body_seen > BODY_BYTES_SWALLOWED_MAX) {
 		rq->broken = true;
 		return;
@@ -478,8 +482,9 @@ check(struct request *rq, const char *method)
 /* A body is announced: what is wrong is said before it is read.  Whoever does
  * not want our answer to wait for the body has to lose the connection. */
 static void
-begin_body(struct request *rq, const char *method, uint64_t length)
+begin_body(struct request *rq, const char *method, const struct framing *f)
 {
+	const uint64_t length = f->length;
 	uint64_t held;
 
 	if (!check(rq, method))
@@ -497,8 +502,10 @@ begin_body(struct request *rq, const char *method, uint64_t length)
 	}
 	connection_expect(
 	    rq->connection, PROGRESS_BODY, request_httpd(rq)->now);
+	rq->body_length = f->encodings > 0 ? UINT64_MAX : length;
 	rq->state = REQUEST_READING;
-	server_wake(rq->server); /* it may have to say 100 Continue */
+	if (f->expects)
+		server_wake(rq->server); /* to say 100 Continue */
 }
 
 /* The header is complete.  libmicrohttpd closes a connection whose answer is
@@ -515,7 +522,7 @@ begin(struct request *rq, const char *method, const char *version)
 	if (f.wrong != NULL)
 		refuse(rq, ERR_BAD_REQUEST, f.wrong);
 	else if (f.length > 0 || f.encodings > 0)
-		begin_body(rq, method, f.length);
+		begin_body(rq, method, &f);
 	else
 		rq->state = REQUEST_READING;
 }

@@ -84,8 +84,9 @@ struct request {
 
 	enum err refused; /* ERR_OK, or why the body is only swallowed */
 	struct buf body;
-	size_t body_seen; /* bytes that came */
-	size_t body_held; /* our part of httpd.body_bytes */
+	size_t body_seen;     /* bytes that came */
+	uint64_t body_length; /* announced; UINT64_MAX: chunked, unknown */
+	size_t body_held;     /* our part of httpd.body_bytes */
 
 	struct request *next_spare; /* when it has ended, while it is kept */
 	size_t target_room;         /* bytes of target */
