@@ -123,6 +123,24 @@ mem_free(void *p)
 		block_free((struct mem_head *)p - 1);
 }
 
+void *
+mem_zalloc_table(size_t bytes)
+{
+	return mem_zalloc(1, bytes);
+}
+
+void
+mem_free_table(void *p, size_t bytes)
+{
+	(void)bytes;
+	mem_free(p);
+}
+
+void
+mem_trim(void)
+{
+}
+
 /* ---- the clock ---- */
 
 int
