@@ -8,6 +8,8 @@
 
 All systems run, one at a time is loaded with wrk, in turns, ROUNDS times."""
 
+import time
+
 from benchlib import lineup, openloop, results, settings, usage
 from benchlib.contest import Contest, say
 from benchlib.system import OPERATIONS
@@ -20,6 +22,7 @@ BYTES = settings.number("BYTES", 256)
 CONNECTIONS = [int(n) for n in settings.words("CONNECTIONS", "1 64 256")]
 SYSTEMS = settings.words("SYSTEMS", " ".join(lineup.NAMES))
 OPS = settings.words("OPS", " ".join(OPERATIONS))
+LATER_S = 15  # more than systems take until they give memory back
 
 NOTES = """\
 Medians of the rounds. *spread*: fastest less slowest round, as a part of the
@@ -53,29 +56,40 @@ def rates(contest, operation):
     return f"### {OPERATIONS[operation]}\n\n{table}"
 
 
+def of_nodes(system):
+    """{number: (RSS, PSS, own) MiB of all processes of that node}"""
+    return {number: [sum(x) / 1024 for x in
+                     zip(*(usage.memory_kib(p) for p in of.values()))]
+            for number, of in system.pids().items()}
+
+
+def mean_of_followers(sums, leader):
+    followers = [m for n, m in sums.items() if n != leader]
+    return [sum(x) / len(followers) for x in zip(*followers)] \
+        if followers else [None] * 3
+
+
 def memory(contest):
     table = Table("system", "leader, RSS MiB", "PSS MiB", "own MiB",
                   "follower, RSS MiB", "PSS MiB ", "own MiB ",
+                  "leader, RSS later", "follower, RSS later",
                   "idle, % of a core")
-    shown = set()
+    one_each = {}  # etcd's two interfaces are of the same processes
     for s in contest.systems:
-        leader = s.leader()
-        sums = {}
-        for number, of in s.pids().items():
-            each = [usage.memory_kib(p) for p in of.values()]
-            sums[number] = [sum(x) / 1024 for x in zip(*each)]
         name = s.name.split()[0] if s.name.startswith("etcd") else s.name
-        if name in shown:
-            continue
-        shown.add(name)
-        followers = [m for n, m in sums.items() if n != leader]
-        mean = [sum(x) / len(followers) for x in zip(*followers)] \
-            if followers else [None] * 3
-        table.add(name, *sums[leader], *mean, contest.idle[s.name] * 100)
+        one_each.setdefault(name, s)
+    shown = [(name, s, s.leader(), of_nodes(s))
+             for name, s in one_each.items()]
+    time.sleep(LATER_S)
+    for name, s, leader, sums in shown:
+        later = of_nodes(s)
+        table.add(name, *sums[leader], *mean_of_followers(sums, leader),
+                  later[leader][0], mean_of_followers(later, leader)[0],
+                  contest.idle[s.name] * 100)
     return ("### Memory after the load, and processor time before it\n\n"
             "All processes of a node together; PSS counts shared pages once;\n"
-            "own: without pages of files, which the kernel can take back.\n"
-            f"\n{table}")
+            "own: without pages of files, which the kernel can take back;\n"
+            f"later: {LATER_S} seconds without load after that.\n\n{table}")
 
 
 def fixed_rates(contest):
