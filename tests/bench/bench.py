@@ -28,8 +28,10 @@ NOTES = """\
 Medians of the rounds. *spread*: fastest less slowest round, as a part of the
 median. *CPU*: seconds of all server processes for 1,000 requests; *wrk*: its
 own. *failed*: not 2xx, or a broken connection, in all rounds together. *x
-etcd*: rate, as a multiple of the better of etcd's two interfaces; *x ceiling*:
-of bare libmicrohttpd, which answers without having done anything.
+etcd*: rate, as a multiple of the better of etcd's two interfaces, *less CPU*:
+how many times as much of it that one takes, *x ceiling*: rate, as a multiple
+of bare libmicrohttpd, which answers without having done anything; each of them
+the median of the rounds' ratios, not the ratio of the medians.
 
 raftexample answers a PUT before it is committed and every GET from its own
 memory: it promises less."""
@@ -37,7 +39,8 @@ memory: it promises less."""
 
 def rates(contest, operation):
     table = Table("system", "connections", "requests/s", "spread", "p50 us",
-                  "p99 us", "CPU s", "wrk s", "failed", "x etcd", "x ceiling")
+                  "p99 us", "CPU s", "wrk s", "failed", "x etcd",
+                  "less CPU, x", "x ceiling")
     for n in contest.connections:
         etcd = contest.best("etcd", operation, n)
         ceiling = contest.best("ceiling", operation, n)
@@ -51,28 +54,30 @@ def rates(contest, operation):
                 round(c.median(lambda r: r.p99_us)),
                 c.median(lambda r: r.cpu_per_1000()),
                 c.median(lambda r: r.wrk_cpu / max(r.requests, 1) * 1000),
-                c.failed, c.rate / etcd if etcd else None,
-                c.rate / ceiling if ceiling else None)
+                c.failed, c.times_rate(etcd), c.less_cpu(etcd),
+                c.times_rate(ceiling))
     return f"### {OPERATIONS[operation]}\n\n{table}"
 
 
 def of_nodes(system):
-    """{number: (RSS, PSS, own) MiB of all processes of that node}"""
-    return {number: [sum(x) / 1024 for x in
-                     zip(*(usage.memory_kib(p) for p in of.values()))]
-            for number, of in system.pids().items()}
+    """{number: (RSS, own) MiB of all processes of that node}"""
+    nodes = {}
+    for number, of in system.pids().items():
+        each = [usage.memory_kib(p) for p in of.values()]
+        nodes[number] = [sum(rss for rss, _, _ in each) / 1024,
+                         sum(own for _, _, own in each) / 1024]
+    return nodes
 
 
 def mean_of_followers(sums, leader):
     followers = [m for n, m in sums.items() if n != leader]
     return [sum(x) / len(followers) for x in zip(*followers)] \
-        if followers else [None] * 3
+        if followers else [None] * 2
 
 
 def memory(contest):
-    table = Table("system", "leader, RSS MiB", "PSS MiB", "own MiB",
-                  "follower, RSS MiB", "PSS MiB ", "own MiB ",
-                  "leader, RSS later", "follower, RSS later",
+    table = Table("system", "leader, RSS MiB", "own", "follower, RSS", "own ",
+                  "later: leader, RSS", "own  ", "follower, RSS ", "own   ",
                   "idle, % of a core")
     one_each = {}  # etcd's two interfaces are of the same processes
     for s in contest.systems:
@@ -84,12 +89,12 @@ def memory(contest):
     for name, s, leader, sums in shown:
         later = of_nodes(s)
         table.add(name, *sums[leader], *mean_of_followers(sums, leader),
-                  later[leader][0], mean_of_followers(later, leader)[0],
+                  *later[leader], *mean_of_followers(later, leader),
                   contest.idle[s.name] * 100)
     return ("### Memory after the load, and processor time before it\n\n"
-            "All processes of a node together; PSS counts shared pages once;\n"
-            "own: without pages of files, which the kernel can take back;\n"
-            f"later: {LATER_S} seconds without load after that.\n\n{table}")
+            "MiB, all processes of a node together; own: without pages of\n"
+            "files, which the kernel can take back; later: after another\n"
+            f"{LATER_S} seconds without load.\n\n{table}")
 
 
 def fixed_rates(contest):
@@ -104,7 +109,7 @@ def fixed_rates(contest):
             if c is None or s.name == "ceiling":
                 continue
             for rate, of in ((c.rate / 2, "own"),
-                             (etcd and etcd / 2, "etcd's")):
+                             (etcd and etcd.rate / 2, "etcd's")):
                 if not rate or (of != "own" and (
                         s.name.startswith("etcd") or rate > 0.9 * c.rate)):
                     continue

@@ -31,7 +31,8 @@ class Quick(Contest):
 def main():
     settings.data_directory()
     table = Table("load", "connections", "system", "requests/s", "spread",
-                  "p50 us", "CPU s/1000", "failed", "x etcd", "x ceiling")
+                  "p50 us", "CPU s/1000", "failed", "x etcd",
+                  "less CPU, x", "x ceiling")
     with Quick(lineup.systems(SYSTEMS, BYTES), (), (), ROUNDS, SECONDS, KEYS,
                BYTES) as contest:
         contest.start()
@@ -45,8 +46,8 @@ def main():
                           f"{c.spread:.0%}",
                           round(c.median(lambda r: r.p50_us)),
                           c.median(lambda r: r.cpu_per_1000()), c.failed,
-                          c.rate / etcd if etcd else None,
-                          c.rate / ceiling if ceiling else None)
+                          c.times_rate(etcd), c.less_cpu(etcd),
+                          c.times_rate(ceiling))
     results.write("Quick", results.command_line("bench-quick"), str(table))
 
 

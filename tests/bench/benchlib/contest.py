@@ -23,6 +23,19 @@ class Cell:
     def median(self, of):
         return float(statistics.median(of(r) for r in self.runs))
 
+    def _ratio(self, other, of):
+        """Median of the rounds' ratios: a machine whose speed changes has
+        changed it for both."""
+        return statistics.median(
+            of(a) / max(of(b), 1e-9) for a, b in zip(self.runs, other.runs))
+
+    def times_rate(self, other):
+        return self._ratio(other, lambda r: r.rate) if other else None
+
+    def less_cpu(self, other):
+        return other._ratio(self, lambda r: r.cpu_per_1000()) \
+            if other else None
+
     @property
     def rate(self):
         return self.median(lambda r: r.rate)
@@ -118,11 +131,12 @@ class Contest:
         return self.cells.get((system.name, operation, connections))
 
     def best(self, start, operation, connections):
-        """The highest rate among systems whose name starts so, or None."""
-        rates = [c.rate for (name, o, n), c in self.cells.items()
+        """The cell with the highest rate among systems whose name starts so,
+        or None."""
+        cells = [c for (name, o, n), c in self.cells.items()
                  if name.startswith(start) and (o, n)
                  == (operation, connections)]
-        return max(rates) if rates else None
+        return max(cells, key=lambda c: c.rate, default=None)
 
 
 def say(what):
