@@ -70,7 +70,7 @@ LIB_raftd    := -lnng -lxxhash -lsystemd
 LIB_kvd      := -lnng -lxxhash -lsystemd -llmdb -lleveldb
 # libmicrohttpd allocates a dozen times for each request: there mimalloc's malloc
 # takes the C library's place.  A sanitizer has its own.
-LIB_httpd    := $(if $(SAN)$(TSAN),,-lmimalloc) -lnng -lxxhash -lsystemd -lmicrohttpd -ljansson
+LIB_httpd    := $(if $(filter 1,$(SAN) $(TSAN)),,-lmimalloc) -lnng -lxxhash -lsystemd -lmicrohttpd -ljansson
 LIB_metcd    := -lxxhash -lsystemd
 LIB_metcdctl := -lxxhash -lsystemd -lcurl -ljansson
 

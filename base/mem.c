@@ -78,6 +78,20 @@ mem_free(void *p)
 
 #define HUGE_PAGE_BYTES ((size_t)2 << 20)
 
+#ifdef __SANITIZE_ADDRESS__ /* which watches over malloc's memory alone */
+void *
+mem_zalloc_table(size_t bytes)
+{
+	return mem_zalloc(1, bytes);
+}
+
+void
+mem_free_table(void *p, size_t bytes)
+{
+	(void)bytes;
+	mem_free(p);
+}
+#else
 void *
 mem_zalloc_table(size_t bytes)
 {
@@ -97,6 +111,7 @@ mem_free_table(void *p, size_t bytes)
 	if (p != NULL)
 		(void)munmap(p, bytes); /* its own: cannot fail */
 }
+#endif
 
 void
 mem_trim(void)

@@ -17,8 +17,8 @@ void mem_free(void *p); /* NULL is allowed */
 
 /* Zeroed memory for a table that is looked up here and there: whole pages of
  * its own, of the processor's huge ones if it is large enough for them and the
- * system lets us, so that a look-up does not miss the TLB as well.  Freed, it
- * is the system's at once. */
+ * system lets us (Linux before 6.7 may put it where few or none fit), so that a
+ * look-up does not miss the TLB as well.  Freed, it is the system's at once. */
 void *mem_zalloc_table(size_t bytes);
 void mem_free_table(void *p, size_t bytes); /* NULL is allowed */
 /* All that was freed is the system's again, as far as whole pages go.  Takes

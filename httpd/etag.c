@@ -7,6 +7,7 @@
 #include "base/decimal.h"
 
 static_assert(ETAG_BYTES_MAX >= DECIMAL_BYTES_MAX + 2, "two quotes more");
+static_assert(ETAGS_MAX <= 32, "a bit of `weak` for each");
 
 static const char *
 skip_blank(const char *p)

@@ -55,9 +55,11 @@ struct engine {
 	void *map;
 	size_t map_bytes;
 	size_t unmapped_writes; /* since unmap_pages() */
+	unsigned views;         /* that are open */
 };
 
 struct engine_iter {
+	struct engine *engine;
 	MDB_txn *txn;
 	MDB_cursor *cursor;
 	struct buf prefix;
@@ -276,6 +278,7 @@ lmdb_shrink(struct engine *e)
 	char *dir;
 	enum err rc;
 
+	assert(e->views == 0); /* they would look into what is closed */
 	(void)mdb_env_get_path(e->env, &path); /* it is open: no error */
 	dir = mem_strdup(path);
 	close_env(e);
@@ -557,6 +560,7 @@ lmdb_scan_close(struct engine_iter *i)
 		mdb_cursor_close(i->cursor);
 	if (i->txn != NULL)
 		mdb_txn_abort(i->txn);
+	i->engine->views--;
 	buf_free(&i->prefix);
 	buf_free(&i->from);
 	mem_free(i);
@@ -569,6 +573,8 @@ lmdb_scan(struct engine *e, struct bytes prefix, struct bytes from,
 	struct engine_iter *i = mem_zalloc(1, sizeof *i);
 	int rc;
 
+	i->engine = e;
+	e->views++;
 	if (bytes_compare(from, prefix) < 0)
 		from = prefix;
 	buf_append(&i->prefix, prefix.data, prefix.len);

@@ -34,12 +34,13 @@ take_chunk(struct overlay *o, size_t n)
 	const size_t cap = n > CHUNK_CAP ? n : CHUNK_CAP;
 	struct overlay_chunk *c = o->spare;
 
-	if (c != NULL && cap == CHUNK_CAP) {
+	if (cap > CHUNK_CAP)
+		c = mem_alloc(sizeof *c + cap); /* malloc keeps it warm */
+	else if (c != NULL)
 		o->spare = c->next;
-	} else {
-		c = mem_zalloc_table(sizeof *c + cap);
-		c->cap = cap;
-	}
+	else
+		c = mem_zalloc_table(CHUNK_BYTES);
+	c->cap = cap;
 	c->used = 0;
 	c->next = o->chunks;
 	o->chunks = c;
@@ -213,7 +214,10 @@ clear_slots(struct overlay *o)
 static void
 free_chunk(struct overlay_chunk *c)
 {
-	mem_free_table(c, sizeof *c + c->cap);
+	if (c->cap > CHUNK_CAP)
+		mem_free(c);
+	else
+		mem_free_table(c, CHUNK_BYTES);
 }
 
 static void

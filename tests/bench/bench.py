@@ -22,7 +22,7 @@ BYTES = settings.number("BYTES", 256)
 CONNECTIONS = [int(n) for n in settings.words("CONNECTIONS", "1 64 256")]
 SYSTEMS = settings.words("SYSTEMS", " ".join(lineup.NAMES))
 OPS = settings.words("OPS", " ".join(OPERATIONS))
-LATER_S = 15  # more than systems take until they give memory back
+LATER_S = 30  # more than systems take until they give memory back
 
 NOTES = """\
 Medians of the rounds. *spread*: fastest less slowest round, as a part of the

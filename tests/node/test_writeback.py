@@ -47,6 +47,28 @@ def test_a_kill_between_two_writes_of_the_engine_loses_nothing(make_cluster,
     check_unique_puts(cluster, load.ops)
 
 
+def own_mib(pid):
+    """Memory of its own, without pages of files."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        return int(re.search(r"RssAnon:\s+(\d+) kB", f.read()).group(1)) / 1024
+
+
+def test_memory_for_writes_is_given_back(make_cluster):
+    node = make_cluster(["lmdb"]).node(1)
+    kvd = node.pids()["kvd"]
+    for i in range(96):
+        node.put(f"k{i}", bytes([i]) * (MIB // 4))
+    high = own_mib(kvd)
+    wait_until("kvd has half of it left",
+               lambda: own_mib(kvd) < high / 2, 40, 0.2)
+    assert node.pids()["kvd"] == kvd
+    for i in range(96):
+        assert node.get(f"k{i}").body == bytes([i]) * (MIB // 4)
+    node.put("k0", b"again")
+    assert node.get("k0").body == b"again"
+    assert web.request(node.admin, "POST", "/v1/snapshot", b"").status == 200
+
+
 @pytest.mark.parametrize("engine", KEPT)
 def test_a_clean_stop_writes_all_that_was_answered(make_cluster, engine):
     """So nothing has to be fed again, with the log or without."""

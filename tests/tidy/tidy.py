@@ -27,7 +27,7 @@ OWNED = {
     "leveldb/": ("kvd/engine_leveldb.c",),
     "jansson.h": ("httpd/", "cmd/metcdctl/"),
     "curl/": ("cmd/metcdctl/",),
-    "xxhash.h": ("base/hash.c",),
+    "xxh": ("base/hash.c",),
     "systemd/": ("base/daemon.c", "base/inherit.c", "base/watchdog.c"),
 }
 # Folders of our own that a folder may include, besides itself.

@@ -284,6 +284,24 @@ what_was_written_is_there_after_memory_is_given_back(void **state)
 	}
 }
 
+/* As far as it can be seen: when it is opened anew. */
+static void
+a_store_that_was_replaced_is_not_used_on(void **state)
+{
+	struct fixture *f = *state;
+	char command[128];
+
+	put(f, "a", "1");
+	(void)snprintf(command, sizeof command, "rm '%s'/*", f->dir);
+	assert_int_equal(system(command), 0);
+	assert_int_equal(f->ops->shrink(f->engine), ERR_IO);
+	f->ops->close(f->engine);
+	assert_int_equal(f->ops->open(&f->engine, f->dir), ERR_OK);
+	(void)snprintf(command, sizeof command, "rm -r '%s'", f->dir);
+	assert_int_equal(system(command), 0);
+	assert_int_equal(f->ops->shrink(f->engine), ERR_IO);
+}
+
 /* Against a plain array; removals make nodes small and merge them. */
 static void
 random_writes_give_what_a_plain_array_gives(void **state)
@@ -684,7 +702,9 @@ main(void)
 	    EACH(a_scan_has_the_names_of_a_prefix_in_order_of_bytes),
 	    EACH(a_scan_does_not_see_later_writes),
 	    EACH(a_large_scan_stays_what_it_was_while_all_is_overwritten),
+	    /* The others have no shrink. */
 	    ON(what_was_written_is_there_after_memory_is_given_back, "lmdb"),
+	    ON(a_store_that_was_replaced_is_not_used_on, "lmdb"),
 	    EACH(random_writes_give_what_a_plain_array_gives),
 	    ON(one_thread_reads_while_another_writes, "lmdb"),
 	    ON(one_thread_reads_while_another_writes, "leveldb"),

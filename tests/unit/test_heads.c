@@ -42,7 +42,7 @@ put(struct heads *h, struct bytes key, uint64_t version)
 static void
 what_is_found_is_what_was_put_last(void **state)
 {
-	enum { KEYS = 150000, STEPS = 900000 };
+	enum { KEYS = 400000, STEPS = 2000000 };
 	static uint64_t model[KEYS]; /* 0: no such key */
 	struct heads h = {0};
 	unsigned seed = 1, found = 0, wanted = 0;
@@ -70,7 +70,8 @@ what_is_found_is_what_was_put_last(void **state)
 			model[at] = step;
 		}
 	}
-	assert_true(found > wanted * 3 / 4); /* 256 Ki lines, 112,000 keys */
+	/* 256 Ki lines; 300,000 keys, a fifth of them of two lines */
+	assert_true(found > wanted * 3 / 5);
 	heads_free(&h);
 }
 

@@ -71,7 +71,7 @@ class Node:
         self.dir = os.path.join(cluster.dir, f"n{number}")
         self.log_path = os.path.join(cluster.dir, f"n{number}.log")
         self.process = None
-        self.dying = []   # pids of what was killed
+        self.dying = []   # what was killed: pid, when it began
         self.env = {}     # of this node alone, over the cluster's
         self.inside = []  # in front of the command: where it runs
         self.stderr = None  # in place of the log file
@@ -133,8 +133,9 @@ class Node:
         self.kill_all_end()
 
     def kill_all_begin(self):
-        self.dying = list(self.pids().values())
-        for pid in self.dying:
+        self.dying = [(pid, process.begun(pid))
+                      for pid in self.pids().values()]
+        for pid, _ in self.dying:
             process.kill(pid)
 
     def kill_all_end(self):
@@ -146,8 +147,10 @@ class Node:
     def sweep(self):
         """Kill whatever is left of the node; True when nothing was.  One that
         is dying has no command line any more."""
-        self.dying = [pid for pid in self.dying if process.is_alive(pid)]
-        left = process.mentioning(self.dir) + self.dying
+        self.dying = [(pid, begun) for pid, begun in self.dying
+                      if process.is_alive(pid)
+                      and process.begun(pid) == begun]
+        left = process.mentioning(self.dir) + [p for p, _ in self.dying]
         for pid in left:
             process.kill(pid)
         return not left

@@ -22,6 +22,12 @@ def stat(pid):
     return comm, fields[0], int(fields[1]), int(fields[19]), int(fields[17])
 
 
+def begun(pid):
+    """When it began, in ticks; None: it is gone.  Pids are used again."""
+    s = stat(pid)
+    return s and s[3]
+
+
 def all_pids():
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
