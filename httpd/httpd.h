@@ -46,10 +46,8 @@ struct httpd {
 
 	size_t requests;   /* from the first line to the end of the answer */
 	size_t body_bytes; /* that all requests hold */
-	struct request *spare; /* requests that have ended, for new ones */
-	size_t spares;
-	bool leaving;  /* every answer ends its connection */
-	bool stopping; /* and new requests are refused */
+	bool leaving;      /* every answer ends its connection */
+	bool stopping;     /* and new requests are refused */
 	struct traffic traffic;
 };
 

@@ -220,7 +220,6 @@ httpd_fini(struct httpd *h)
 {
 	server_close(h->data);
 	server_close(h->admin);
-	request_free_spares(h);
 	pending_close(h->pending);
 	status_close(h->status);
 	control_close(h->control);

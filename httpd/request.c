@@ -16,16 +16,6 @@
  * before; whatever holds up the others is not a matter of microseconds. */
 #define VISIT_MS 20u
 
-/* Requests that have ended are kept for the next ones, if they have room for a
- * target of usual length: an allocation of that size costs more than all that
- * is done with it. */
-#define TARGET_BYTES_KEPT 256u
-#ifdef __SANITIZE_ADDRESS__ /* who uses one that has ended is to be found */
-#define REQUESTS_KEPT_MAX 0u
-#else
-#define REQUESTS_KEPT_MAX 512u
-#endif
-
 /* libmicrohttpd before 1.0 leaves the header where it was received, with NULs
  * for what separates its parts.  So parts that do not lie side by side show
  * what it has let through: a NUL, which cuts a target or a value; a folded
@@ -399,53 +389,6 @@ take_body(struct request *rq, const char *data, size_t n)
 	buf_append(&rq->body, data, n);
 }
 
-/* --- memory --- */
-
-/* A zeroed request with room for a target of so many bytes. */
-static struct request *
-request_new(struct httpd *h, size_t target_bytes)
-{
-	struct request *rq = h->spare;
-	size_t room = TARGET_BYTES_KEPT;
-
-	if (target_bytes <= room && rq != NULL) {
-		h->spare = rq->next_spare;
-		h->spares--;
-		memset(rq, 0, sizeof *rq);
-	} else {
-		if (target_bytes > room)
-			room = target_bytes;
-		rq = mem_zalloc(1, sizeof *rq + room);
-	}
-	rq->target_room = room;
-	return rq;
-}
-
-static void
-request_free(struct httpd *h, struct request *rq)
-{
-	if (rq->target_room != TARGET_BYTES_KEPT ||
-	    h->spares >= REQUESTS_KEPT_MAX) {
-		mem_free(rq);
-		return;
-	}
-	rq->next_spare = h->spare;
-	h->spare = rq;
-	h->spares++;
-}
-
-void
-request_free_spares(struct httpd *h)
-{
-	struct request *rq;
-
-	while ((rq = h->spare) != NULL) {
-		h->spare = rq->next_spare;
-		h->spares--;
-		mem_free(rq);
-	}
-}
-
 /* --- libmicrohttpd's callbacks --- */
 
 /* The first of a request: the target as it came.  What is returned becomes
@@ -454,7 +397,7 @@ void *
 request_on_target(void *arg, const char *uri, struct MHD_Connection *mhd)
 {
 	size_t n = strlen(uri);
-	struct request *rq = request_new(server_httpd(arg), n + 1);
+	struct request *rq = mem_zalloc(1, sizeof *rq + n + 1);
 
 	rq->server = arg;
 	rq->mhd = mhd;
@@ -601,6 +544,6 @@ request_on_completed(void *arg, struct MHD_Connection *mhd, void **request,
 		MHD_destroy_response(rq->response);
 	release_body(rq);
 	request_httpd(rq)->requests--;
-	request_free(request_httpd(rq), rq);
+	mem_free(rq);
 	*request = NULL;
 }

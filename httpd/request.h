@@ -87,16 +87,10 @@ struct request {
 	size_t body_seen;     /* bytes that came */
 	uint64_t body_length; /* announced; UINT64_MAX: chunked, unknown */
 	size_t body_held;     /* our part of httpd.body_bytes */
-
-	struct request *next_spare; /* when it has ended, while it is kept */
-	size_t target_room;         /* bytes of target */
-	char target[]; /* copy of the request target; decoded in place */
+	char target[];        /* copy of the request target; decoded in place */
 };
 
 struct httpd *request_httpd(const struct request *rq);
-
-/* Free what is kept of requests that have ended. */
-void request_free_spares(struct httpd *h);
 
 /* Send resp, which is consumed. */
 void request_answer(
