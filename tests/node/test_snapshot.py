@@ -104,6 +104,8 @@ def test_snapshots_and_cut_logs_under_load_change_nothing(make_cluster):
 def test_a_snapshot_is_taken_when_ordered(make_cluster):
     node = make_cluster(env=ORDERED).node(1)
     fill(node, "ordered", 50, 1000)
+    # A new leader notes its raft directory, which is an entry of the log.
+    node.wait_logged("configuration changed")
     applied = node.status()["kv"]["applied"]
     index = take_snapshot(node)
     assert index >= applied and list(node.snapshots()) == [index]

@@ -3,6 +3,8 @@
 import os
 import signal
 
+from .wait import wait_until
+
 # In front of a command: it is killed when the thread that started it ends, so
 # that an interrupted test run leaves nothing behind.  Start from the main
 # thread only.  (Not preexec_fn, which may hang when other threads run.)
@@ -68,11 +70,27 @@ def mentioning(text):
     return found
 
 
+def has_stopped(pid):
+    """Each thread of it: one that runs on another processor goes on until it
+    sees the signal."""
+    try:
+        for tid in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{tid}/stat", "rb") as f:
+                text = f.read()
+            if text[text.rindex(b")") + 2:][:1] not in b"TtZX":
+                return False
+    except OSError:
+        pass  # it has ended, or that thread has
+    return True
+
+
 def kill(pid, sig=signal.SIGKILL):
     try:
         os.kill(pid, sig)
     except ProcessLookupError:
-        pass
+        return
+    if sig == signal.SIGSTOP:
+        wait_until(f"process {pid} has stopped", lambda: has_stopped(pid))
 
 
 def fd_count(pid):
