@@ -112,14 +112,19 @@ cluster_free(struct cluster *c)
 
 /* ---- the network ---- */
 
+/* Of a node to itself, which the network cannot lose. */
+static bool
+is_inside(const struct raft_msg *m)
+{
+	return m->from == m->to || m->from == RAFT_APPEND_THREAD ||
+	       m->from == RAFT_APPLY_THREAD;
+}
+
 static bool
 selected(const struct selection *s, const struct raft_msg *m)
 {
-	bool inside = m->from == m->to || m->from == RAFT_APPEND_THREAD ||
-		      m->from == RAFT_APPLY_THREAD;
-
 	return m->to == s->to && (s->any_type || m->type == s->type) &&
-	       !(s->drop && inside);
+	       !(s->drop && is_inside(m));
 }
 
 size_t
@@ -289,6 +294,66 @@ cluster_apply_work(struct cluster *c, struct node *n, struct buf *out)
 	apply(n, work.entries, work.entry_count);
 	respond(c, &work, out);
 	raft_msg_free(&work);
+	return NULL;
+}
+
+/* ---- power cuts ---- */
+
+/* A write goes to the disk in the order term and vote, entries, commit index
+ * (raftd/wal.c), and ends somewhere. */
+static const char *
+write_torn(struct node *n, const struct raft_msg *work, size_t entries)
+{
+	struct raft_hard_state hs = n->store.hard_state;
+
+	if (work->snapshot != NULL || entries > work->entry_count)
+		return "not that many entries in the write";
+	if (work->term != 0) {
+		hs.term = work->term;
+		hs.vote = work->vote;
+	}
+	return store_write(&n->store, &hs, NULL, work->entries, entries);
+}
+
+/* What the node's own threads had on the way to its core. */
+static void
+drop_inside(struct cluster *c, uint64_t id)
+{
+	size_t left = 0;
+
+	for (size_t i = 0; i < c->network.count; i++) {
+		struct raft_msg *m = &c->network.v[i];
+
+		if (m->to == id && is_inside(m))
+			raft_msg_free(m);
+		else
+			c->network.v[left++] = *m;
+	}
+	c->network.count = left;
+}
+
+const char *
+cluster_restart(struct cluster *c, struct node *n, const struct torn *torn)
+{
+	const char *wrong = NULL;
+	struct raft *raft;
+
+	if (torn->any && n->append_work.count == 0)
+		return "no write under way";
+	if (torn->any)
+		wrong = write_torn(n, &n->append_work.v[0], torn->entries);
+	if (wrong != NULL)
+		return wrong;
+	mailbox_free(&n->append_work);
+	mailbox_free(&n->apply_work);
+	drop_inside(c, n->id);
+	store_reopen(&n->store);
+	n->config.applied = store_newest(&n->store)->index;
+	raft = raft_new(&n->config);
+	if (raft == NULL)
+		return "the core refuses this state";
+	raft_free(n->raft);
+	n->raft = raft;
 	return NULL;
 }
 

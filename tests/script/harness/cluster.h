@@ -36,6 +36,15 @@ const char *cluster_add_node(struct cluster *c,
     const struct raft_config *config, const struct raft_snapshot *start);
 struct node *cluster_node(struct cluster *c, uint64_t id); /* or NULL */
 
+/* What reached the disk of the write that was under way. */
+struct torn {
+	bool any;
+	size_t entries; /* with its term and vote, without its commit index */
+};
+/* The node loses power and starts again from its storage. */
+const char *cluster_restart(
+    struct cluster *c, struct node *n, const struct torn *torn);
+
 /* Which messages on the network are meant. */
 struct selection {
 	uint64_t to;

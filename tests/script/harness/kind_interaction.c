@@ -3,6 +3,8 @@
  * Beside the commands of etcd's data files there are, for our own scripts:
  *   read-index ID TEXT            ask for a read index; TEXT is the context
  *   report-snapshot A B ok|fail   tell A how the snapshot to B went
+ *   restart ID [torn=N]           a power cut; N: term, vote and N entries of
+ *                                 the write that waits got to the disk
  * and the add-nodes options max-bytes-per-msg, max-inflight-bytes and
  * max-uncommitted-bytes. */
 #include <inttypes.h>
@@ -318,6 +320,19 @@ report_snapshot(
 }
 
 static const char *
+restart(struct interaction *x, const struct directive *d, struct buf *out)
+{
+	struct node *n = node_at(x, d, 0);
+	struct torn torn = {.any = directive_arg(d, "torn") != NULL,
+	    .entries = directive_u64(d, "torn", 0)};
+
+	(void)out;
+	if (n == NULL)
+		return no_such_node;
+	return cluster_restart(&x->cluster, n, &torn);
+}
+
+static const char *
 read_index(struct interaction *x, const struct directive *d, struct buf *out)
 {
 	struct node *n = node_at(x, d, 0);
@@ -598,6 +613,7 @@ static const struct {
     {"report-unreachable", report_unreachable},
     {"report-snapshot", report_snapshot},
     {"read-index", read_index},
+    {"restart", restart},
     {"send-snapshot", send_snapshot},
     {"process-ready", process_ready},
     {"process-append-thread", process_append},

@@ -197,6 +197,14 @@ store_compact(struct store *s, uint64_t index)
 }
 
 void
+store_reopen(struct store *s)
+{
+	while (s->history_count > 1 &&
+	       store_newest(s)->index > s->hard_state.commit)
+		blob_unref(&s->history[--s->history_count].data);
+}
+
+void
 store_record(struct store *s, const struct raft_entry *e,
     const struct raft_conf_state *conf)
 {

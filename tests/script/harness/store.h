@@ -27,6 +27,9 @@ const char *store_write(struct store *s, const struct raft_hard_state *hs,
     const struct raft_snapshot *snapshot, const struct raft_entry *entries,
     size_t count);
 const char *store_compact(struct store *s, uint64_t index);
+/* After a power cut: what the state machine has applied beyond the durable
+ * commit index is forgotten, and comes again. */
+void store_reopen(struct store *s);
 const struct raft_snapshot *store_newest(const struct store *s);
 /* The state machine has applied e; conf is what holds now, NULL: as before. */
 void store_record(struct store *s, const struct raft_entry *e,
