@@ -4,7 +4,12 @@
  * sender's window has.  When the last one is written, the whole file is checked
  * and gets its name; only then does the core hear of it.  What was received is
  * kept when the connection ends, and gone on with if the same file is offered
- * again, even after a restart. */
+ * again, even after a restart.
+ *
+ * With each piece there must be room for all that is still to come: others use
+ * the disk meanwhile, and a file that is received must not use up what the log
+ * needs (space.c).  Else it is refused, and what there is of it removed; it is
+ * offered again. */
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -56,6 +61,7 @@ struct receiving {
 	uint32_t number;   /* of the last offer on link */
 	struct part *part; /* NULL: nothing is received */
 	bool installs;     /* msg is for the core */
+	bool lacks_space;  /* as was said; until a file was received */
 	struct raft_msg msg;
 };
 
@@ -162,9 +168,10 @@ part_job_run(struct snapio_job *job)
 			p->err = finish_slice(p, &again);
 			break;
 		}
-		/* It begins anew next time. */
-		if ((p->err == ERR_CORRUPT || p->err == ERR_NO_SPACE) &&
-		    d->remove(d->arg, p->name) != 0)
+		/* It begins anew next time, whatever the error: what could not
+		 * be synced may read well until the power goes. */
+		if (p->err != ERR_OK && p->fd != -1 &&
+		    d->remove(d->arg, p->name) != 0 && errno != ENOENT)
 			log_warn("snapshot: cannot remove file=%s", p->name);
 	}
 	j->err = p->err;
@@ -243,6 +250,7 @@ finished(struct receiving *r, struct part *p)
 {
 	struct raftd *rd = r->rd;
 
+	r->lacks_space = false;
 	snaps_add(rd->snaps, &p->meta, &p->id);
 	/* Meanwhile another file may have been offered, and not taken: the core
 	 * hears only of what is here. */
@@ -254,6 +262,25 @@ finished(struct receiving *r, struct part *p)
 	want(r->link, SNAPMSG_DONE, &p->id, r->number, p->id.bytes, ERR_OK);
 	r->link = NULL;
 	part_drop(r);
+}
+
+/* False: too little for so many bytes.  Then what there is of a file is
+ * removed: it must not be in the way of the log, nor of the next offer, which
+ * may fit. */
+static bool
+has_space(struct receiving *r, const struct snapfile_id *id, uint64_t bytes)
+{
+	if (space_for(r->rd->space, bytes))
+		return true;
+	if (!r->lacks_space)
+		log_warnx("snapshot refused: too little space on the disk, "
+			  "make room; until then this node cannot catch up "
+			  "index=%" PRIu64 " bytes=%" PRIu64,
+		    id->index, bytes);
+	r->lacks_space = true;
+	part_drop(r);
+	snaps_keep_part(r->rd->snaps, "");
+	return false;
 }
 
 static void
@@ -367,7 +394,7 @@ is_wanted(struct receiving *r, const struct snapfile_id *id, bool installs)
 		return ERR_NOT_FOUND; /* would not join the log */
 	if (s != NULL && (!installs || snapfile_id_equal(&s->id, id)))
 		return s->checked ? ERR_NOT_MODIFIED : ERR_OVERLOADED;
-	return space_for(rd->space, id->bytes) ? ERR_OK : ERR_NO_SPACE;
+	return has_space(r, id, id->bytes) ? ERR_OK : ERR_NO_SPACE;
 }
 
 static void
@@ -419,12 +446,6 @@ receiving_offer(struct receiving *r, struct link *l, struct wire *w)
 		return ERR_OK;
 	}
 	e = is_wanted(r, &m.id, installs);
-	if (e == ERR_NO_SPACE) {
-		/* What there is of an older file must not be in its way: the
-		 * next offer may fit. */
-		part_drop(r);
-		snaps_keep_part(r->rd->snaps, "");
-	}
 	if (e == ERR_OK) {
 		begin(r, l, &m);
 	} else if (e == ERR_NOT_MODIFIED) {
@@ -441,6 +462,7 @@ enum err
 receiving_piece(struct receiving *r, struct link *l, struct wire *w)
 {
 	struct part *p = r->part;
+	struct snapfile_id id;
 	struct snapmsg_piece m;
 
 	if (snapmsg_piece_wire(w, &m) != ERR_OK)
@@ -451,6 +473,12 @@ receiving_piece(struct receiving *r, struct link *l, struct wire *w)
 	    m.data.len > p->id.bytes - p->next ||
 	    p->next - p->written > UNWRITTEN_BYTES_MAX)
 		return ERR_MALFORMED;
+	id = p->id;
+	if (!has_space(r, &id, id.bytes - p->next)) {
+		want(l, SNAPMSG_REFUSED, &id, r->number, 0, ERR_NO_SPACE);
+		r->link = NULL;
+		return ERR_OK;
+	}
 	p->next += m.data.len;
 	part_submit(p, PART_WRITE, m.offset, m.data);
 	return ERR_OK;

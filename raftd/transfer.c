@@ -22,6 +22,9 @@
 #define PATIENCE_MS 30000u /* without any progress: given up */
 #define OFFER_MS 3000u     /* without any: offered again */
 #define ASK_MS 3000u       /* between two nodes that are asked */
+/* A node without space for it is not offered one at each heartbeat, which is
+ * when a core that heard of a failure tries again. */
+#define NO_SPACE_MS 10000u
 
 struct sending {
 	struct snapio_job job; /* first: reads into data */
@@ -36,8 +39,11 @@ struct sending {
 
 	bool going;          /* the receiver has said where to begin */
 	uint32_t offers;     /* number of the last one */
-	bool over;           /* to be freed, when the job is back */
+	bool over;           /* to be freed, when the core was told and the
+			      * job is back */
 	bool ok;             /* how it ended */
+	bool told;           /* the core was */
+	struct mono tell_at; /* not before */
 	struct mono moved;   /* last progress */
 	struct mono offered; /* last offer */
 	uint64_t sent;       /* next offset to be sent */
@@ -225,6 +231,8 @@ out_take(void *arg, struct link *l, uint8_t type, struct wire *w)
 		    s->to, s->id.index, err_word(err_from_u8(m.code)));
 		if (m.code == ERR_CORRUPT)
 			snaps_suspect(s->rd->snaps, s->id.index);
+		if (m.code == ERR_NO_SPACE)
+			s->tell_at = mono_add_ms(mono_now(), NO_SPACE_MS);
 		end(s, false);
 		return ERR_OK;
 	case SNAPMSG_ASK:
@@ -454,6 +462,22 @@ report_lost(struct transfers *ts)
 	ts->lost = 0;
 }
 
+/* True: s, which is over, can be freed. */
+static bool
+finish(struct transfers *ts, struct sending *s, struct mono now)
+{
+	if (s->link != NULL) {
+		link_close(s->link);
+		s->link = NULL;
+	}
+	if (!mono_reached(s->tell_at, now))
+		return false;
+	if (!s->told && s->msg.snapshot != NULL && find(ts, s->to) == NULL)
+		raft_report_snapshot(ts->rd->raft, s->to, s->ok);
+	s->told = true;
+	return !s->reading;
+}
+
 void
 transfers_run(struct transfers *ts, struct mono now)
 {
@@ -469,14 +493,7 @@ transfers_run(struct transfers *ts, struct mono now)
 			p = &s->next;
 			continue;
 		}
-		if (s->link != NULL) {
-			link_close(s->link);
-			s->link = NULL;
-			if (s->msg.snapshot != NULL && find(ts, s->to) == NULL)
-				raft_report_snapshot(
-				    ts->rd->raft, s->to, s->ok);
-		}
-		if (s->reading) {
+		if (!finish(ts, s, now)) {
 			p = &s->next;
 			continue;
 		}

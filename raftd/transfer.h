@@ -11,6 +11,9 @@
  *
  * Offers are numbered and a FROM names the one that it answers: after a second
  * offer the sender waits for that one's, and what was still on its way is old.
+ * A receiver whose disk has no room refuses with ERR_NO_SPACE, at the offer or
+ * at any piece, and is offered one again after a while.
+ *
  * A connection that breaks is dialed again, the offer is made again, and the
  * receiver goes on with what it has.  A node whose own files are no good asks
  * for one on the ordinary link (SNAP_WANT ASK) and is offered one without a

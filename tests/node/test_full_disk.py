@@ -12,6 +12,7 @@ from lib.cluster import ENGINES
 from lib.faults import Disks, SmallDisk
 from lib.load import FAIL, OK, UNKNOWN, Load, unique_puts
 from lib.proof import check_unique_puts
+from lib.snapshot import check_held, fall_behind, part_bytes, wait_part
 from lib.wait import wait_until
 
 MIB = 1 << 20
@@ -192,3 +193,50 @@ def test_leveldb_leaves_a_nearly_full_disk_its_reserve(make_cluster,
     assert lowest > RESERVE // 4, f"{lowest} bytes were left"
     assert not [line for line in node.log()
                 if re.search("[Nn]o space left", line)]
+
+
+RATE = 2 * MIB
+
+
+def test_a_disk_that_fills_while_a_snapshot_is_received(make_cluster,
+                                                        small_disks):
+    """The node stops receiving before its reserve is used, says so once, and
+    votes; with space again it gets there by itself."""
+    cluster = make_cluster(ENGINES, start=False, env={
+        "METCD_SNAPSHOT_LOG_BYTES": "0", "METCD_LOG_KEEP_BYTES": "0",
+        "METCD_WAL_SEGMENT_BYTES": "65536",
+        "METCD_SNAPSHOT_RATE_BYTES": str(RATE)})
+    disks = small_disks(cluster)
+    cluster.start()
+    leader, other, behind, held = fall_behind(cluster, 48)
+    disk = disks[behind.id]
+    since = {n.id: n.mark() for n in cluster.nodes}
+    behind.start()
+    wait_part(disk.dir, 2 * MIB)
+    pids = behind.pids()
+    left = RESERVE // 2 + 2 * MIB
+    disk.fill(left)
+    lowest = [left]
+
+    def refusals(sender):
+        lowest[0] = min(lowest[0], disk.free())
+        return sender.logged("snapshot refused.*code=no_space",
+                             since[sender.id])
+    wait_until("it is refused", lambda: refusals(leader))
+    wait_until("what was received is gone", lambda: part_bytes(disk.dir) == 0)
+    # It has a vote, and the other one needs it.
+    leader.kill_all()
+    wait_until("the other one leads", lambda: other.status()["role"] ==
+               "leader", 20)
+    wait_until("it is refused again", lambda: refusals(other), 20)
+    assert lowest[0] > RESERVE // 2 - MIB, f"{lowest[0]} bytes were left"
+    said = behind.logged("snapshot refused: too little space", since[behind.id])
+    assert len(said) == 1, said
+    disk.clear()
+    behind.wait_logged("snapshot installed", since[behind.id], 40)
+    behind.wait_ready(30)
+    assert behind.pids() == pids, "somebody died"
+    leader.start()
+    leader.wait_ready(30)
+    cluster.check_same_state()
+    check_held(behind, held)

@@ -14,6 +14,8 @@ from lib.faults import flip
 from lib.load import OK, Load, unique_puts
 from lib.metcdctl import ctl
 from lib.proof import check_unique_puts
+from lib.snapshot import (check_held, cut_the_log, fall_behind, fill,
+                          take_snapshot, wait_part)
 from lib.wait import wait_until
 
 # So small that snapshots and cuts come all the time.
@@ -25,49 +27,6 @@ ORDERED = {"METCD_SNAPSHOT_LOG_BYTES": "0", "METCD_LOG_KEEP_BYTES": "0",
 MIB = 1 << 20
 # However slow the disk is: longer than this is a hang.
 HANG_S = 120.0
-
-
-def take_snapshot(node):
-    """Order one; its index."""
-    r = web.request(node.admin, "POST", "/v1/snapshot", b"", timeout=70)
-    assert r.status == 200, r
-    return r.json()["index"]
-
-
-def fill(node, prefix, count, size):
-    """Values that look like nothing; {key: value}."""
-    rng = random.Random(prefix)
-    held = {b"%s/%d" % (prefix.encode(), i): rng.randbytes(size)
-            for i in range(count)}
-    with web.Session(node.client) as s:
-        for key, value in held.items():
-            assert s.request("PUT", web.target(key), value).status == 201
-    return held
-
-
-def check_held(node, held):
-    with web.Session(node.client) as s:
-        for key, value in held.items():
-            r = s.request("GET", web.target(key))
-            assert r.status == 200 and r.body == value, (key, r.status)
-
-
-def cut_the_log(node, other=b"cut"):
-    """Two snapshots with a write between, and the log begins at the older
-    one; the indexes of both."""
-    taken = []
-    for i in range(10):
-        node.put(b"%s/%d" % (other, i), os.urandom(100_000))
-        index = take_snapshot(node)
-        # An order that comes while one is being finished is answered by that.
-        if index not in taken:
-            taken.append(index)
-        if len(taken) == 2:
-            break
-    assert len(taken) == 2
-    wait_until("the log is cut", lambda: abs(
-        node.status()["raft"]["first"] - taken[0]) <= 1)
-    return taken
 
 
 def lose(directory):
@@ -213,33 +172,6 @@ RATE = 4 * MIB
 BEHIND = {**ORDERED, "METCD_SNAPSHOT_RATE_BYTES": str(RATE)}
 
 
-def part_bytes(node):
-    """Of the file that it receives just now."""
-    try:
-        snap = node.path("raft", "snap")
-        return max((os.path.getsize(os.path.join(snap, name))
-                    for name in os.listdir(snap) if "-" in name), default=0)
-    except OSError:
-        return 0
-
-
-def wait_part(node, size):
-    wait_until(f"node {node.id} has received {size} bytes",
-               lambda: part_bytes(node) >= size, 30)
-
-
-def fall_behind(cluster, count):
-    """A follower is stopped and the others' logs are cut; (leader, the other
-    one, the follower, what was written)."""
-    leader = cluster.leader()
-    behind, other = [n for n in cluster.nodes if n is not leader]
-    behind.kill_all()
-    held = fill(leader, "missed", count, MIB // 4)
-    for n in (leader, other):
-        cut_the_log(n, b"cut%d" % n.id)
-    return leader, other, behind, held
-
-
 def test_a_follower_behind_the_log_gets_a_snapshot_and_goes_on_with_it(
         make_cluster):
     """Over a connection of its own, at the rate that is allowed, while all
@@ -255,7 +187,7 @@ def test_a_follower_behind_the_log_gets_a_snapshot_and_goes_on_with_it(
         load.wait_for(50)
         behind.start()
         began = time.monotonic()
-        wait_part(behind, size // 3)
+        wait_part(behind.dir, size // 3)
         behind.kill("raftd")
         resumed = wait_until("the transfer goes on", lambda: [
             m for m in leader.logged(rf"snapshot transfer node={behind.id} "
@@ -286,7 +218,7 @@ def test_a_node_far_behind_is_caught_up_by_whoever_leads(make_cluster):
     with Load(cluster, unique_puts(), clients=4, nodes=[leader, other],
               rate=50) as load:
         behind.start()
-        wait_part(behind, 2 * MIB)
+        wait_part(behind.dir, 2 * MIB)
         load.wait_for(10)
         leader.kill("raftd")
         behind.wait_logged("snapshot installed", since, 40)

@@ -42,6 +42,8 @@ struct fixture {
 
 static bool reads_fail;
 static unsigned suspected;
+static bool core_waits; /* else this one was asked for */
+static unsigned failures;
 
 /* ---- stand-ins ---- */
 
@@ -132,8 +134,9 @@ bool
 cluster_state_has(const struct raft_conf_state *s, uint64_t id)
 {
 	(void)s, (void)id;
-	fail_msg("this one was asked for: nobody's membership matters");
-	return false;
+	if (!core_waits)
+		fail_msg("this one was asked for: no membership matters");
+	return true;
 }
 
 void
@@ -174,8 +177,12 @@ raft_role(const struct raft *r)
 void
 raft_report_snapshot(struct raft *r, uint64_t id, bool ok)
 {
-	(void)r, (void)id, (void)ok;
-	fail_msg("this one was asked for: the core knows nothing of it");
+	(void)r;
+	if (!core_waits)
+		fail_msg("this one was asked for: the core knows nothing");
+	assert_int_equal(id, RECEIVER);
+	assert_false(ok);
+	failures++;
 }
 
 const struct snap *
@@ -285,7 +292,8 @@ setup(void **state)
 
 	fake = (struct link_fake){.peer = {.node = RECEIVER}};
 	reads_fail = false;
-	suspected = 0;
+	suspected = failures = 0;
+	core_waits = false;
 	f->file.id = (struct snapfile_id){
 	    .index = 42, .term = 1, .bytes = FILE_BYTES, .checksum = 9};
 	rd->snaps = (struct snaps *)(void *)&f->file;
@@ -315,12 +323,14 @@ teardown(void **state)
 
 /* The receiver says something; what the sender answers to it. */
 static enum err
-says(enum snapmsg_what what, uint32_t number, uint64_t offset)
+says_why(
+    enum snapmsg_what what, uint32_t number, uint64_t offset, enum err code)
 {
 	struct snapmsg_want m = {.what = (uint8_t)what,
 	    .id = {.index = 42, .term = 1, .bytes = FILE_BYTES, .checksum = 9},
 	    .number = number,
-	    .offset = offset};
+	    .offset = offset,
+	    .code = (uint8_t)code};
 	struct buf body = {0};
 	struct wire enc, dec;
 	enum err rc;
@@ -331,6 +341,12 @@ says(enum snapmsg_what what, uint32_t number, uint64_t offset)
 	rc = fake.ops->take(fake.arg, fake_link(), MSG_SNAP_WANT, &dec);
 	buf_free(&body);
 	return rc;
+}
+
+static enum err
+says(enum snapmsg_what what, uint32_t number, uint64_t offset)
+{
+	return says_why(what, number, offset, ERR_OK);
 }
 
 /* Another node asks for a file, and its connection is up. */
@@ -454,6 +470,61 @@ a_file_that_cannot_be_read_is_suspected_once(void **state)
 	assert_int_equal(fake.pieces, 0);
 }
 
+/* The core's MsgSnap, and the connection is up. */
+static void
+begin_for_the_core(struct fixture *f)
+{
+	struct raft_snapshot snapshot = {.index = 42, .term = 1};
+	struct raft_msg m = {
+	    .type = RAFT_MSG_SNAP, .to = RECEIVER, .snapshot = &snapshot};
+
+	core_waits = true;
+	snapshot.data = blob_new("", 0);
+	transfers_send(f->rd.transfers, &m);
+	blob_unref(&snapshot.data);
+	assert_int_equal(
+	    fake.ops->up(fake.arg, fake_link(), &fake.peer), ERR_OK);
+	assert_int_equal(fake.offers, 1);
+}
+
+/* A core that hears of the failure offers the file anew with the next
+ * heartbeat. */
+static void
+a_node_without_space_is_left_in_peace_for_a_while(void **state)
+{
+	struct fixture *f = *state;
+	struct mono now;
+
+	begin_for_the_core(f);
+	assert_int_equal(says_why(SNAPMSG_REFUSED, 1, 0, ERR_NO_SPACE), ERR_OK);
+	now = mono_now();
+	transfers_run(f->rd.transfers, now);
+	assert_true(fake.closed);
+	transfers_run(f->rd.transfers, mono_add_ms(now, 9000));
+	assert_int_equal(failures, 0);
+	transfers_run(f->rd.transfers, mono_add_ms(now, 10001));
+	assert_int_equal(failures, 1);
+	transfers_run(f->rd.transfers, mono_add_ms(now, 20002));
+	assert_int_equal(failures, 1);
+}
+
+static void
+the_core_hears_of_another_refusal_at_once(void **state)
+{
+	struct fixture *f = *state;
+
+	begin_for_the_core(f);
+	assert_int_equal(says(SNAPMSG_FROM, 1, 0), ERR_OK);
+	transfers_run(f->rd.transfers, f->now); /* the helper thread reads */
+	assert_int_equal(
+	    says_why(SNAPMSG_REFUSED, 1, 0, ERR_OVERLOADED), ERR_OK);
+	transfers_run(f->rd.transfers, mono_now());
+	assert_int_equal(failures, 1);
+	transfers_run(f->rd.transfers, mono_now());
+	assert_int_equal(failures, 1);
+	assert_int_equal(suspected, 0);
+}
+
 int
 main(void)
 {
@@ -466,6 +537,11 @@ main(void)
 		what_cannot_be_is_refused, setup, teardown),
 	    cmocka_unit_test_setup_teardown(
 		a_file_that_cannot_be_read_is_suspected_once, setup, teardown),
+	    cmocka_unit_test_setup_teardown(
+		a_node_without_space_is_left_in_peace_for_a_while, setup,
+		teardown),
+	    cmocka_unit_test_setup_teardown(
+		the_core_hears_of_another_refusal_at_once, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -106,6 +106,12 @@ UNIT_transfer := raftd/transfer.c raftd/snapmsg.c raftd/rmsg.c \
 	$(UNIT_snapio)
 UNIT_snapfile := raftd/snapfile.c $(UNIT_wal_crash)
 UNIT_LIBS_snapfile := -lxxhash
+UNIT_receive := tests/unit/link_fake.c raftd/receive.c raftd/snapmsg.c \
+	raftd/snapfile.c raftd/snapio.c raftd/rmsg.c raftd/wal_format.c \
+	raftd/raft/msg.c tests/crash/memdisk.c proto/msg.c proto/wire.c proto/err.c \
+	base/blob.c base/buf.c base/hash.c base/log.c base/loop.c base/mem.c \
+	base/mono.c
+UNIT_LIBS_receive := -lxxhash
 UNIT_snaps := raftd/snap.c raftd/snapfile.c raftd/rlog.c raftd/snapio.c \
 	base/loop.c base/mono.c $(UNIT_wal_crash)
 UNIT_LIBS_snaps := -lxxhash
@@ -153,8 +159,8 @@ unit-programs: $(O)/tests/lib/flip
 
 # What has a second thread; `make check-threads` runs these under
 # ThreadSanitizer.
-UNITS_THREADED := base_log_sink base_turns engine link link_turns snapio \
-	snaps store transfer writeback writer
+UNITS_THREADED := base_log_sink base_turns engine link link_turns receive \
+	snapio snaps store transfer writeback writer
 
 UNIT_bench_load := tests/bench/histogram.c tests/bench/request.c base/buf.c \
 	base/mem.c base/log.c
