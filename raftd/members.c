@@ -11,7 +11,7 @@
 #include "raftd/plan.h"
 #include "raftd/raftd.h"
 
-#define WORK_MAX 64u
+#define WORK_MAX WAL_ORDERS_MAX
 #define WORK_MS 60000u /* then nobody waits for it any more */
 /* A refusal that is about who is connected must hold for so many elections'
  * patience: a leader asks its followers that often whether they are there. */
@@ -199,6 +199,14 @@ start(struct members *ms, struct work *w, const struct raft_status *st,
 
 	if (!may_change(ms, st) || st->conf.voters_outgoing.count > 0)
 		return false;
+	if (w->order.order != MSG_ORDER_LEADER && /* they are no changes */
+	    cluster_order_forgotten(&ms->rd->conf, w->order.after)) {
+		reply(ms, w, ERR_TIMEOUT, 0, 0,
+		    "so many other orders were carried out since this one was "
+		    "given that nobody knows whether it was, too; look at the "
+		    "members before you try again");
+		return true;
+	}
 	gather(ms, st, &f);
 	plan_order(&f, &w->order, &p);
 	switch (p.what) {
@@ -329,10 +337,8 @@ members_run(struct members *ms, struct mono now)
 		ms->last_now = st.last_index;
 	}
 	while (*wp != NULL && (mono_ms_since((*wp)->began, now) >= WORK_MS ||
-				  step(ms, *wp, &st, now))) {
+				  step(ms, *wp, &st, now)))
 		pop(ms, wp);
-		raft_status(ms->rd->raft, &st);
-	}
 	if (ticked && (ms->list == NULL || ms->list->proposed == 0))
 		do_duty(ms, &st, now);
 }

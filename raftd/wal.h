@@ -56,13 +56,14 @@ struct wal_member {
 	uint64_t replaces;    /* and then in the place of this one; 0: nobody */
 	char address[ADDRESS_BYTES_MAX + 1];
 };
-/* An order that was carried out: it is not done a second time. */
+/* An order that was carried out: it is not done a second time.  As many are
+ * known as can wait at a leader at once. */
 struct wal_order {
 	uint64_t token;
 	uint64_t index; /* of the change */
 	uint64_t id;    /* of the member it was about */
 };
-#define WAL_ORDERS_MAX 8u /* the last ones */
+#define WAL_ORDERS_MAX 64u /* the last ones */
 
 /* The configuration, and the members with their addresses.  state is as of
  * index.  All that follows it is as of members_index, which is the same but on

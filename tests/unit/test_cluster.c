@@ -199,6 +199,12 @@ ids_and_directories_are_never_forgotten_and_orders_a_while(void **state)
 	assert_null(cluster_order(&c, 2));
 	assert_non_null(cluster_order(&c, 3));
 	assert_int_equal(c.order_count, WAL_ORDERS_MAX);
+	/* That of the third one has index 14. */
+	assert_true(cluster_order_forgotten(&c, 13));
+	assert_false(cluster_order_forgotten(&c, 14));
+	c.order_count--;
+	assert_false(cluster_order_forgotten(&c, 0));
+	c.order_count++;
 	/* A context that is none changes nothing but the sets. */
 	cc.context = bytes_of_str("garbage");
 	cluster_apply(&c, 50, &cc, &st);

@@ -9,6 +9,10 @@ UNIT_LIBS_cluster := -lxxhash
 UNIT_hold := raftd/hold.c raftd/raft/msg.c base/blob.c base/buf.c base/mem.c base/mono.c base/log.c
 UNIT_plan := raftd/plan.c raftd/majority.c $(UNIT_cluster)
 UNIT_LIBS_plan := -lxxhash
+UNIT_members := tests/unit/leader_fixture.c raftd/members.c proto/err.c base/mono.c $(UNIT_plan)
+UNIT_LIBS_members := -lxxhash
+UNIT_orders := tests/unit/link_fake.c raftd/orders.c proto/msg.c proto/wire.c \
+	proto/err.c base/buf.c base/log.c base/mem.c base/mono.c
 UNIT_join := tests/unit/link_fake.c raftd/join.c raftd/joinmsg.c \
 	proto/msg.c proto/err.c base/mono.c $(UNIT_cluster)
 UNIT_LIBS_join := -lxxhash
