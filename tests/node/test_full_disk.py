@@ -2,6 +2,7 @@
 others go on, the node says so, and all is well by itself when there is space
 again."""
 
+import os
 import random
 import re
 
@@ -238,5 +239,51 @@ def test_a_disk_that_fills_while_a_snapshot_is_received(make_cluster,
     assert behind.pids() == pids, "somebody died"
     leader.start()
     leader.wait_ready(30)
+    cluster.check_same_state()
+    check_held(behind, held)
+
+
+# Of a disk so small raftd keeps a quarter.
+TIGHT = 192 * MIB
+TIGHT_RESERVE = TIGHT // 4
+
+
+@pytest.mark.parametrize("engine", ["lmdb", "leveldb"])
+def test_kvd_keeps_its_state_while_there_is_no_room_for_another(
+        make_cluster, small_disks, engine):
+    """raftd has room for the snapshot that the node needs, and then kvd has
+    none to load it beside what it has: it refuses, says so and answers from
+    that, until there is."""
+    cluster = make_cluster([engine] * 3, start=False, env={
+        "METCD_SNAPSHOT_LOG_BYTES": "0", "METCD_LOG_KEEP_BYTES": "0",
+        "METCD_WAL_SEGMENT_BYTES": "65536"})
+    disks = small_disks(cluster, TIGHT)
+    cluster.start()
+    cluster.leader().put("before", b"old")
+    cluster.settled()
+    leader, _, behind, held = fall_behind(cluster, 128)
+    snap = os.path.join(disks[leader.id].dir, "raft", "snap")
+    size = max(os.path.getsize(os.path.join(snap, name))
+               for name in os.listdir(snap))
+    disk = disks[behind.id]
+    disk.fill(size + TIGHT_RESERVE // 2 + 2 * MIB)
+    since = behind.mark()
+    behind.start()
+    behind.wait_logged("snapshot installed", since, 30)
+    pids = behind.pids()
+    refused = r"error kvd.*the disk has no room to load a state"
+    behind.wait_logged(refused, since)
+    # Again, when it was tried again: nothing was half done meanwhile.
+    wait_until("it is tried again", lambda: len(
+        behind.logged(refused, since)) > 1, 20)
+    assert not behind.logged("loading begins", since)
+    assert engine + ".load" not in os.listdir(os.path.join(disk.dir, "kv"))
+    r = behind.get("before", query="?consistency=stale")
+    assert (r.status, r.body) == (200, b"old")
+    assert behind.status()["kv"]["keys"] == 1
+    disk.clear()
+    behind.wait_logged("loaded index=", since, 30)
+    behind.wait_ready(30)
+    assert behind.pids() == pids, "somebody died"
     cluster.check_same_state()
     check_held(behind, held)
