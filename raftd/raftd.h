@@ -1,6 +1,7 @@
 /* raftd's own header: the process as a whole and what its parts offer each
  * other.  Reading order: node.c (a turn of the loop), ready.c (the order of
- * effects), front.c (httpd), reads.c, feed.c (kvd), peer.c (other nodes). */
+ * effects), front.c (httpd), reads.c, feed.c (kvd), peer_impl.h (other
+ * nodes). */
 #ifndef RAFTD_RAFTD_H
 #define RAFTD_RAFTD_H
 
@@ -207,7 +208,7 @@ void ready_storage_done(struct raftd *rd);
  * saved leaves with writer_flush(), what is sent with links_flush(). */
 void ready_run(struct raftd *rd);
 
-/* ---- peer.c: other nodes ---- */
+/* ---- peer*.c: other nodes; see peer_impl.h ---- */
 
 /* Listen for and dial the members.  0 or a sysexits code. */
 int peers_open(struct raftd *rd);
