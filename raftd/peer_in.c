@@ -142,9 +142,9 @@ take_other(struct raftd *rd, struct peer *p, struct link *l, uint8_t type,
     struct wire *w)
 {
 	if (type == MSG_PING)
-		return echo_answer(p == NULL ? NULL : p->out, w);
+		return echo_answer(p->out, w);
 	if (type == MSG_PONG)
-		return p == NULL ? ERR_OK : echo_take(&p->echo, w);
+		return echo_take(&p->echo, w);
 	return transfers_take(rd->transfers, l, type, w);
 }
 
@@ -175,8 +175,7 @@ in_take(void *arg, struct link *l, uint8_t type, struct wire *w)
 		raft_msg_free(&m);
 		return ERR_MALFORMED;
 	}
-	if (p != NULL &&
-	    (m.type == RAFT_MSG_PROP || m.type == RAFT_MSG_READ_INDEX))
+	if (m.type == RAFT_MSG_PROP || m.type == RAFT_MSG_READ_INDEX)
 		hold_note_clients(&p->hold, mono_now());
 	/* A leader that gets no answers may have moved. */
 	if ((m.type == RAFT_MSG_APP || m.type == RAFT_MSG_HEARTBEAT) &&
