@@ -1,42 +1,21 @@
-/* Waiters, their queues, deadlines and answers; see pending.h. */
+/* Waiters, their batches, deadlines and answers; see pending.h. */
 #include "httpd/pending.h"
 
 #include <assert.h>
 
 #include "base/mem.h"
+#include "httpd/backlog.h"
 #include "httpd/batch.h"
 #include "proto/limits.h"
 
-/* Keys of one READ.  kvd answers it in one frame: those whose values do not
- * fit come back as ERR_OVERLOADED and are asked for again. */
-#define READ_KEYS_MAX 64u
 #define PROBE_MS 1000u
 #define REFUSE_MS_MAX 200u
 /* A link that is full tells nobody when it has room again. */
 #define STALL_MS 10u
 /* kvd remembers SESSION_BATCHES_MAX batches from the oldest open one on. */
 #define WRITES_AHEAD_MAX (SESSION_BATCHES_MAX / 2)
-/* While so many batches of a way are on theirs, what comes gathers for the next
- * one: under load fewer and larger messages, log entries and engine writes go
- * around the ring (Nagle, RFC 896).  For at most GATHER_MS, lest one that is
- * lost holds up others. */
-static const uint32_t open_gather[WAYS] = {
-    [WAY_WRITE] = 2, [WAY_READ] = 1, [WAY_STALE] = 1};
-#define GATHER_MS 10u
-/* Clients whose lookups were answered are mostly back at once with the next,
- * one after the other: a batch waits until as many are there as there were, but
- * no longer than this, counted from the REPLY, and than that for each of them:
- * the time in which it is answered and sends its next one.  Else the batch
- * leaves with the first few, the others follow in another one, and so the
- * batches of all rounds stay small. */
-#define RETURN_US 60u
-#define RETURN_US_EACH 6u
-#define CMD_OVERHEAD_BYTES 32u /* of a command beside its key and value */
-
-struct queue {
+struct waiters {
 	struct waiter *first, *last;
-	size_t count; /* queue: of waiters, and the size of their commands */
-	size_t bytes;
 };
 
 struct pending {
@@ -47,18 +26,11 @@ struct pending {
 	pending_answer_fn *answer;
 
 	size_t waiting;
-	struct queue patience[PATIENCES]; /* all waiters, by deadline */
-	struct queue queue[WAYS];         /* those not sent */
-	struct mono gather_until[WAYS];   /* see GATHER_MS */
-	struct mono return_until[WAYS];   /* see RETURN_US */
-	size_t returning[WAYS];           /* lookups expected by then */
-	/* raftd refused just now: what is queued waits as well. */
-	struct mono hold_until[WAYS];
-	enum err hold_code[WAYS];
-
+	struct waiters patience[PATIENCES]; /* all waiters, by deadline */
+	struct backlog backlog[WAYS];       /* those not sent */
 	struct batches open;
 	struct mono next_retry; /* not after the first batch's retry_at */
-	struct mono wake;       /* a queue waits for this, after a flush */
+	struct mono wake;       /* a backlog waits for this, after a flush */
 	bool ask_kvd;           /* its link is new */
 	uint64_t leader, term;  /* as raftd said; 0: none */
 	bool unheard;           /* its link is new and it has not said yet */
@@ -122,51 +94,10 @@ link_of(const struct pending *p, enum way way)
 
 /* --- a waiter comes and goes --- */
 
-static size_t
-cmd_bytes(const struct waiter *w)
-{
-	return w->cmd.key.len + w->cmd.value.len + CMD_OVERHEAD_BYTES;
-}
-
-static void
-queue_push(struct pending *p, struct waiter *w)
-{
-	struct queue *q = &p->queue[w->way];
-
-	assert(w->batch == NULL);
-	w->queue_prev = q->last;
-	w->queue_next = NULL;
-	if (q->last != NULL)
-		q->last->queue_next = w;
-	else
-		q->first = w;
-	q->last = w;
-	q->count++;
-	q->bytes += cmd_bytes(w);
-}
-
-static void
-queue_remove(struct pending *p, struct waiter *w)
-{
-	struct queue *q = &p->queue[w->way];
-
-	if (w->queue_prev != NULL)
-		w->queue_prev->queue_next = w->queue_next;
-	else
-		q->first = w->queue_next;
-	if (w->queue_next != NULL)
-		w->queue_next->queue_prev = w->queue_prev;
-	else
-		q->last = w->queue_prev;
-	w->queue_prev = w->queue_next = NULL;
-	q->count--;
-	q->bytes -= cmd_bytes(w);
-}
-
 bool
 pending_add(struct pending *p, struct waiter *w, struct mono now)
 {
-	struct queue *all = &p->patience[w->patience];
+	struct waiters *all = &p->patience[w->patience];
 
 	assert(!w->waiting);
 	if (p->waiting >= REQUESTS_INFLIGHT_MAX && !w->probe)
@@ -182,7 +113,7 @@ pending_add(struct pending *p, struct waiter *w, struct mono now)
 		all->first = w;
 	all->last = w;
 	p->waiting++;
-	queue_push(p, w);
+	backlog_push(&p->backlog[w->way], w);
 	return true;
 }
 
@@ -190,13 +121,13 @@ pending_add(struct pending *p, struct waiter *w, struct mono now)
 static void
 remove_waiter(struct pending *p, struct waiter *w)
 {
-	struct queue *all = &p->patience[w->patience];
+	struct waiters *all = &p->patience[w->patience];
 	struct batch *b = w->batch;
 
 	assert(w->waiting);
 	assert(p->waiting > 0);
 	if (b == NULL)
-		queue_remove(p, w);
+		backlog_remove(&p->backlog[w->way], w);
 	else
 		batch_drop(w);
 	if (w->prev != NULL)
@@ -243,7 +174,7 @@ not_executed(const struct pending *p, const struct waiter *w, enum err *why)
 			return false;
 		*why = b->refused;
 	} else if (*why == ERR_OK && link_is_up(link_of(p, w->way))) {
-		*why = p->hold_code[w->way];
+		*why = p->backlog[w->way].hold_code;
 		if (*why == ERR_OK)
 			*why = ERR_OVERLOADED; /* its link was full */
 	}
@@ -266,7 +197,7 @@ dissolve(struct pending *p, struct batch *b)
 			continue;
 		w->refused = b->refused;
 		batch_drop(w);
-		queue_push(p, w);
+		backlog_push(&p->backlog[w->way], w);
 	}
 	batch_free(&p->open, b);
 }
@@ -337,7 +268,7 @@ send_batch(struct pending *p, struct batch *b, struct mono now)
 	if (!batch_send(b, link_of(p, b->way), p->epoch, now))
 		b->retry_at = MONO_NEVER;
 	p->next_retry = mono_earlier(p->next_retry, b->retry_at);
-	p->gather_until[b->way] = mono_add_ms(now, GATHER_MS);
+	backlog_sent(&p->backlog[b->way], now);
 }
 
 /* FLOW 2: the commands of this turn -> one batch, one PROPOSE. */
@@ -347,7 +278,8 @@ pending_propose(struct pending *p, struct mono now)
 	struct cmd_batch head = {
 	    .format = CMD_FORMAT, .node = p->node, .epoch = p->epoch};
 	uint64_t oldest = batch_oldest_write(&p->open);
-	struct waiter *w = p->queue[WAY_WRITE].first;
+	struct backlog *q = &p->backlog[WAY_WRITE];
+	struct waiter *w = q->first;
 	size_t bytes = 0;
 	struct batch *b;
 	struct wire wire;
@@ -355,7 +287,7 @@ pending_propose(struct pending *p, struct mono now)
 	for (; w != NULL && head.count < BATCH_COMMANDS_MAX &&
 	       bytes < BATCH_BYTES_SOFT;
 	     w = w->queue_next) {
-		bytes += cmd_bytes(w);
+		bytes += backlog_cmd_bytes(w);
 		head.count++;
 	}
 	b = batch_new(&p->open, WAY_WRITE, head.count);
@@ -367,8 +299,8 @@ pending_propose(struct pending *p, struct mono now)
 	wire_encode(&wire, &b->body);
 	cmd_batch_wire(&wire, &head);
 	for (uint32_t n = 0; n < head.count; n++) {
-		w = p->queue[WAY_WRITE].first;
-		queue_remove(p, w);
+		w = q->first;
+		backlog_remove(q, w);
 		cmd_wire(&wire, &w->cmd);
 		batch_place(b, n, w);
 	}
@@ -381,20 +313,21 @@ pending_propose(struct pending *p, struct mono now)
 static void
 pending_read(struct pending *p, enum way way, struct mono now)
 {
-	struct waiter *w = p->queue[way].first;
+	struct backlog *q = &p->backlog[way];
+	struct waiter *w = q->first;
 	uint32_t slots = 0, probes;
 	struct batch *b;
 	struct wire wire;
 
-	p->returning[way] = 0;
+	backlog_expect_none(q);
 	for (; w != NULL && slots < READ_KEYS_MAX; w = w->queue_next)
 		slots++;
 	b = batch_new(&p->open, way, slots);
 	wire_encode(&wire, &b->body);
 	probes = 0;
 	for (uint32_t n = 0; n < slots; n++) {
-		w = p->queue[way].first;
-		queue_remove(p, w);
+		w = q->first;
+		backlog_remove(q, w);
 		if (w->probe) {
 			batch_place(b, slots - ++probes, w);
 			continue;
@@ -407,55 +340,24 @@ pending_read(struct pending *p, enum way way, struct mono now)
 	send_batch(p, b, now);
 }
 
-/* Is there as much as one batch takes? */
-static bool
-is_full(const struct queue *q, enum way way)
-{
-	if (way == WAY_WRITE)
-		return q->count >= BATCH_COMMANDS_MAX ||
-		       q->bytes >= BATCH_BYTES_SOFT;
-	return q->count >= READ_KEYS_MAX;
-}
-
-/* Shall what is queued wait for more of it? */
-static bool
-is_gathering(struct pending *p, enum way way, struct mono now)
-{
-	const struct queue *q = &p->queue[way];
-	struct mono until;
-
-	if (p->open.open[way] >= open_gather[way])
-		until = p->gather_until[way];
-	else if (q->count < p->returning[way])
-		until = p->return_until[way];
-	else
-		return false;
-	if (is_full(q, way) || mono_reached(until, now))
-		return false;
-	p->wake = mono_earlier(p->wake, until);
-	return true;
-}
-
 /* Can what is queued for this way leave now?  If time alone will change that,
  * it is noted in wake. */
 static bool
 may_send(struct pending *p, enum way way, struct mono now)
 {
 	struct link *l = link_of(p, way);
+	struct backlog *q = &p->backlog[way];
 	const struct batch *oldest = p->open.first[WAY_WRITE];
 
-	if (p->queue[way].first == NULL || !link_is_up(l))
+	if (q->first == NULL || !link_is_up(l))
 		return false;
-	if (!mono_reached(p->hold_until[way], now)) {
-		p->wake = mono_earlier(p->wake, p->hold_until[way]);
+	if (backlog_is_held(q, now, &p->wake))
 		return false;
-	}
-	p->hold_code[way] = ERR_OK;
 	if (link_is_full(l)) {
 		p->wake = mono_earlier(p->wake, mono_add_ms(now, STALL_MS));
 		return false;
 	}
-	if (is_gathering(p, way, now))
+	if (backlog_is_gathering(q, way, p->open.open[way], now, &p->wake))
 		return false;
 	if (way != WAY_WRITE)
 		return true;
@@ -552,16 +454,16 @@ reply_is_whole(struct wire body, uint32_t count)
 static bool
 ask_again(struct pending *p, struct waiter *w, enum err code, struct mono now)
 {
+	struct backlog *q = &p->backlog[w->way];
+
 	if (w->way == WAY_WRITE || (code != ERR_OVERLOADED && code != ERR_IO))
 		return false;
-	if (w->slot == 0 || code == ERR_IO) {
-		p->hold_until[w->way] = mono_add_ms(now, STALL_MS);
-		p->hold_code[w->way] = code;
-	}
+	if (w->slot == 0 || code == ERR_IO)
+		backlog_hold(q, mono_add_ms(now, STALL_MS), code);
 	w->refused = code;
 	batch_drop(w);
-	queue_push(p, w);
-	p->returning[w->way] = 0; /* it has waited enough */
+	backlog_push(q, w);
+	backlog_expect_none(q); /* it has waited enough */
 	return true;
 }
 
@@ -572,11 +474,8 @@ answer_all(struct pending *p, struct batch *b, const struct msg_reply *m,
 {
 	uint32_t slots = b->slots, count = b->count;
 
-	if (b->way != WAY_WRITE) {
-		p->returning[b->way] = p->queue[b->way].count + b->waiting;
-		p->return_until[b->way] =
-		    mono_add_us(now, RETURN_US + RETURN_US_EACH * b->waiting);
-	}
+	if (b->way != WAY_WRITE)
+		backlog_expect(&p->backlog[b->way], b->waiting, now);
 	b->waiting++; /* ours: the batch stays until we are through */
 	for (uint32_t n = 0; n < slots; n++) {
 		struct msg_reply_item item = {.code = ERR_OK};
@@ -666,8 +565,7 @@ pending_refuse(struct pending *p, struct wire *body, struct mono now)
 		return ERR_OK;
 	}
 	retry(p, b, mono_add_ms(now, b->refuse_ms));
-	p->hold_until[b->way] = b->retry_at;
-	p->hold_code[b->way] = code;
+	backlog_hold(&p->backlog[b->way], b->retry_at, code);
 	b->refuse_ms *= 2;
 	if (b->refuse_ms > REFUSE_MS_MAX)
 		b->refuse_ms = REFUSE_MS_MAX;
@@ -681,8 +579,7 @@ send_all_again(struct pending *p, enum way way, struct mono now)
 {
 	for (struct batch *b = p->open.first[way]; b != NULL; b = b->next)
 		retry(p, b, now);
-	p->hold_until[way] = now;
-	p->hold_code[way] = ERR_OK;
+	backlog_hold(&p->backlog[way], now, ERR_OK);
 }
 
 void

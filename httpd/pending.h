@@ -1,10 +1,8 @@
 /* Requests on their way around the ring, and what is known of their fate.
  *
- * A waiter is one command or one lookup.  It stands in a queue until the end
- * of the loop's turn, then travels with all others that wait in one batch.  For
- * up to 10 ms it waits longer while two batches of commands, or one of lookups,
- * are open; and a lookup for a fraction of a millisecond for the clients that
- * were answered last, who will be back.  A batch is:
+ * A waiter is one command or one lookup.  It stands in its way's backlog until
+ * the end of the loop's turn, or a little longer (backlog.h), then travels with
+ * all others that wait in one batch.  A batch is:
  * PROPOSE for writes, READ for linearizable reads (both to raftd), STALE_READ
  * for stale ones (to kvd).  It is answered once, by
  *   - the REPLY to its batch (kvd),
@@ -14,7 +12,7 @@
  *
  * A batch is sent again, byte for byte, when its fate may be "lost": see
  * batch.h.  kvd applies a (node, epoch, seq) once, so that is safe.  Waiters
- * that were never sent wait in the queue rather than in a batch: then they
+ * that were never sent wait in the backlog rather than in a batch: then they
  * leave in few, full messages when the way is free again.
  *
  * One thread.  The answer callback may not call back into here. */

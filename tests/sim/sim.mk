@@ -24,7 +24,7 @@ SIM_SHARED := base/buf.c base/blob.c base/hash.c base/metrics.c \
 SIM_RAFTD  := $(filter-out raftd/main.c raftd/wal_disk.c raftd/snapio.c raftd/check.c raftd/wal_peek.c raftd/force.c,$(wildcard raftd/*.c)) \
 	$(wildcard raftd/raft/*.c)
 SIM_KVD    := $(filter-out kvd/engine_lmdb.c kvd/engine_leveldb.c,$(wildcard kvd/*.c))
-SIM_HTTPD  := httpd/pending.c httpd/batch.c
+SIM_HTTPD  := httpd/pending.c httpd/backlog.c httpd/batch.c
 
 SIM_RENAME := --redefine-sym exit=sim_exit --redefine-sym _exit=sim_exit_now \
 	--redefine-sym _Exit=sim_exit_plain \

@@ -71,7 +71,7 @@ UNIT_LIBS_http_visit := -lmicrohttpd
 UNIT_http_problem := httpd/problem.c proto/err.c base/buf.c base/mem.c base/log.c
 UNIT_LIBS_http_problem := -ljansson
 UNIT_http_pending := tests/unit/link_fake.c tests/unit/pending_bench.c httpd/pending.c \
-	httpd/batch.c proto/cmd.c proto/msg.c \
+	httpd/backlog.c httpd/batch.c proto/cmd.c proto/msg.c \
 	proto/wire.c proto/err.c base/buf.c base/mem.c base/log.c base/mono.c
 UNIT_http_deadline := $(UNIT_http_pending)
 UNIT_http_metrics := tests/unit/link_fake.c httpd/metrics.c httpd/asker.c httpd/traffic.c base/metrics.c \
@@ -82,7 +82,7 @@ UNIT_echo := tests/unit/link_fake.c raftd/echo.c base/metrics.c proto/msg.c prot
 UNIT_http_fields := httpd/fields.c httpd/route.c base/buf.c base/mem.c base/log.c
 UNIT_LIBS_http_fields := -ljansson
 UNIT_http_control := tests/unit/link_fake.c httpd/control.c httpd/asker.c httpd/checker.c httpd/pending.c \
-	httpd/batch.c proto/cmd.c proto/msg.c proto/wire.c proto/err.c \
+	httpd/backlog.c httpd/batch.c proto/cmd.c proto/msg.c proto/wire.c proto/err.c \
 	base/buf.c base/mem.c base/log.c base/mono.c
 KVD_MACHINE := tests/unit/kvd_fixture.c kvd/apply.c kvd/read.c kvd/session.c \
 	kvd/store.c kvd/record.c kvd/overlay.c kvd/heads.c kvd/marker.c kvd/dirs.c \
