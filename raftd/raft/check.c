@@ -60,7 +60,8 @@ check_progress(const struct raft *r)
 	for (uint32_t i = 0; i < r->tracker.count; i++) {
 		const struct progress *pr = &r->tracker.prs[i];
 
-		assert(pr->match < pr->next);
+		assert(pr->match < pr->next ||
+		       pr->state == RAFT_PROGRESS_SNAPSHOT);
 		assert(pr->inflights.count <= pr->inflights.count_max);
 		assert(pr->state != RAFT_PROGRESS_SNAPSHOT ||
 		       pr->inflights.count == 0);

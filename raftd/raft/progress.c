@@ -120,7 +120,9 @@ progress_become_snapshot(struct progress *pr, uint64_t index)
 {
 	progress_enter(pr, RAFT_PROGRESS_SNAPSHOT);
 	pr->pending_snapshot = index;
-	pr->next = max_u64(index, pr->match) + 1;
+	/* May be below match: a storage may offer an older snapshot than what
+	 * the node has acknowledged.  All ways out look at match. */
+	pr->next = index + 1;
 	pr->sent_commit = index;
 }
 
