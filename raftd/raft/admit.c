@@ -64,6 +64,45 @@ term_valid(const struct raft *r, const struct raft_msg *m)
 	return m->term > 0 || r->term == 0;
 }
 
+/* What a snapshot holds is committed, and so right in any term: etcd hears it
+ * from a sender that has no term yet.  A candidate would take that over. */
+static bool
+snap_term_valid(const struct raft *r, const struct raft_msg *m)
+{
+	return term_valid(r, m) || (m->term == 0 && r->role != RAFT_CANDIDATE &&
+				       r->role != RAFT_PRE_CANDIDATE);
+}
+
+/* A node's own snapshot, sent back to it, is let in only where it is ignored:
+ * it must not follow itself. */
+static bool
+snap_sender_valid(const struct raft *r, const struct raft_msg *m)
+{
+	if (m->from == r->id && r->role == RAFT_LEADER)
+		return m->term <= r->term;
+	if (m->from == r->id)
+		return m->term > 0 && m->term < r->term;
+	return is_peer(r, m->from);
+}
+
+/* Of a node without a term: the answer to such a snapshot.  It has nothing
+ * that is not committed. */
+static bool
+answers_snap(const struct raft *r, const struct raft_msg *m)
+{
+	return m->term == 0 && !m->reject && m->from != r->id &&
+	       (m->index <= r->log.committed || r->role != RAFT_LEADER);
+}
+
+static bool
+app_resp_valid(const struct raft *r, const struct raft_msg *m)
+{
+	/* The own log fits itself. */
+	if (m->reject && m->from == r->id)
+		return false;
+	return term_valid(r, m) || answers_snap(r, m);
+}
+
 static bool
 well_formed(const struct raft *r, const struct raft_msg *m)
 {
@@ -73,7 +112,8 @@ well_formed(const struct raft *r, const struct raft_msg *m)
 	case RAFT_MSG_APP:
 		return term_valid(r, m) && is_peer(r, m->from) && app_valid(m);
 	case RAFT_MSG_SNAP:
-		return term_valid(r, m) && is_peer(r, m->from) && snap_valid(m);
+		return snap_term_valid(r, m) && snap_sender_valid(r, m) &&
+		       snap_valid(m);
 	case RAFT_MSG_HEARTBEAT:
 	case RAFT_MSG_TIMEOUT_NOW:
 		return term_valid(r, m) && is_peer(r, m->from);
@@ -81,8 +121,7 @@ well_formed(const struct raft *r, const struct raft_msg *m)
 	case RAFT_MSG_PRE_VOTE:
 		return m->term > 0 && term_valid(r, m) && is_peer(r, m->from);
 	case RAFT_MSG_APP_RESP:
-		/* The own log fits itself. */
-		return term_valid(r, m) && !(m->reject && m->from == r->id);
+		return app_resp_valid(r, m);
 	case RAFT_MSG_HEARTBEAT_RESP:
 		return term_valid(r, m) && m->from != r->id;
 	case RAFT_MSG_VOTE_RESP:
