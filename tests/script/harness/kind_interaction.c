@@ -21,6 +21,7 @@
 struct interaction {
 	struct cluster cluster;
 	bool silent; /* level NONE: nothing but errors */
+	bool muted;  /* the same for the command that runs now */
 };
 
 /* Appends output; returns an error or NULL. */
@@ -470,9 +471,11 @@ stabilize(struct interaction *x, const struct directive *d, struct buf *out)
 	const char *level = directive_value(d, "log-level");
 	bool silent = x->silent;
 	const char *wrong = level == NULL ? NULL : set_level(x, level);
-	struct buf part = {0};
 	size_t count = 0;
 
+	/* Of this command only. */
+	x->muted = x->silent;
+	x->silent = silent;
 	for (size_t i = 0; i < d->arg_count && wrong == NULL; i++) {
 		if (!is_plain(&d->args[i]))
 			continue;
@@ -484,11 +487,7 @@ stabilize(struct interaction *x, const struct directive *d, struct buf *out)
 		for (; count < x->cluster.node_count; count++)
 			nodes[count] = x->cluster.nodes[count];
 	if (wrong == NULL)
-		wrong = cluster_stabilize(&x->cluster, nodes, count, &part);
-	if (!x->silent)
-		buf_append(out, part.data, part.len);
-	x->silent = silent;
-	buf_free(&part);
+		wrong = cluster_stabilize(&x->cluster, nodes, count, out);
 	mem_free(nodes);
 	return wrong;
 }
@@ -642,9 +641,12 @@ handle(void *ctx, const struct directive *d, struct buf *out)
 {
 	struct interaction *x = ctx;
 	struct buf written = {0};
-	const char *wrong = run(x, d, &written);
+	const char *wrong;
 
-	if (!x->silent)
+	x->muted = x->silent;
+	wrong = run(x, d, &written);
+	/* An error stands alone if the level is NONE now. */
+	if (!x->muted && (wrong == NULL || !x->silent))
 		buf_append(out, written.data, written.len);
 	buf_free(&written);
 	if (wrong != NULL)
