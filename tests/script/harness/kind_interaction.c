@@ -63,15 +63,41 @@ ids_from(struct raft_ids *set, const struct arg *a)
 	}
 }
 
+static void
+ids_as_written(struct buf *out, const char *name, const struct arg *a)
+{
+	text_add(out, "%s:[", name);
+	for (size_t i = 0; a != NULL && i < a->value_count; i++)
+		text_add(out, "%s%s", i == 0 ? "" : " ", a->values[i]);
+	text_add(out, "]");
+}
+
+/* The head of a starting snapshot's data: see store.h. */
+static struct blob *
+head_from(const struct arg *voters, const struct arg *learners)
+{
+	struct buf text = {0};
+	struct blob *head;
+
+	ids_as_written(&text, "Voters", voters);
+	text_add(&text, " VotersOutgoing:[]");
+	ids_as_written(&text, " Learners", learners);
+	text_add(&text, " LearnersNext:[] AutoLeave:false");
+	buf_append(&text, "", 1);
+	head = blob_new(text.data, text.len);
+	buf_free(&text);
+	return head;
+}
+
 static const char *
 start_from(const struct directive *d, struct raft_snapshot *start)
 {
 	const struct arg *voters = directive_arg(d, "voters");
 	const struct arg *learners = directive_arg(d, "learners");
 
-	*start = (struct raft_snapshot){0};
 	ids_from(&start->conf.voters, voters);
 	ids_from(&start->conf.learners, learners);
+	start->data = head_from(voters, learners);
 	if (voters == NULL && learners == NULL &&
 	    directive_arg(d, "index") == NULL)
 		return NULL;
@@ -129,7 +155,7 @@ static const char *
 add_nodes(struct interaction *x, const struct directive *d, struct buf *out)
 {
 	struct raft_config config = config_from(d);
-	struct raft_snapshot start;
+	struct raft_snapshot start = {0};
 	const char *wrong = read_mode_from(d, &config);
 	uint64_t count = 0;
 
@@ -140,6 +166,7 @@ add_nodes(struct interaction *x, const struct directive *d, struct buf *out)
 		(void)parse_u64(d->args[0].key, &count); /* 0: none */
 	for (uint64_t i = 0; i < count && wrong == NULL; i++)
 		wrong = cluster_add_node(&x->cluster, &config, &start);
+	blob_unref(&start.data);
 	return wrong;
 }
 

@@ -5,6 +5,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "tests/script/harness/store.h"
+
 static const char op_letters[] = {
     [RAFT_CONF_ADD_VOTER] = 'v',
     [RAFT_CONF_REMOVE] = 'r',
@@ -105,6 +107,10 @@ print_snapshot(struct buf *out, const struct raft_snapshot *s)
 {
 	text_add(out, "Index:%" PRIu64 " Term:%" PRIu64 " ConfState:", s->index,
 	    s->term);
+	if (*store_conf_text(s) != '\0') {
+		text_add(out, "%s", store_conf_text(s));
+		return;
+	}
 	print_ids(out, "Voters", &s->conf.voters);
 	print_ids(out, " VotersOutgoing", &s->conf.voters_outgoing);
 	print_ids(out, " Learners", &s->conf.learners);

@@ -101,6 +101,8 @@ store_open(struct store *s, const struct raft_snapshot *start)
 	    .snapshot_index = start->index};
 	s->history = mem_zalloc(1, sizeof(*s->history));
 	s->history[0] = *start;
+	s->history[0].data =
+	    start->data == NULL ? blob_new("", 1) : blob_ref(start->data);
 	s->history_count = 1;
 }
 
@@ -126,6 +128,12 @@ const struct raft_snapshot *
 store_newest(const struct store *s)
 {
 	return &s->history[s->history_count - 1];
+}
+
+const char *
+store_conf_text(const struct raft_snapshot *s)
+{
+	return s->data == NULL ? "" : (const char *)s->data->data;
 }
 
 static const char *
@@ -211,10 +219,15 @@ store_record(struct store *s, const struct raft_entry *e,
 	struct raft_snapshot record = *store_newest(s);
 	struct bytes before = blob_bytes(record.data);
 	struct bytes payload = blob_bytes(e->data);
-	struct blob *data = blob_new(NULL, before.len + payload.len);
+	struct blob *data;
 
-	if (before.len > 0)
-		memcpy(data->data, before.data, before.len);
+	if (conf != NULL) { /* nothing is left of the head but its end */
+		size_t head = strlen(store_conf_text(&record));
+
+		before = bytes_of(before.data + head, before.len - head);
+	}
+	data = blob_new(NULL, before.len + payload.len);
+	memcpy(data->data, before.data, before.len);
 	if (payload.len > 0)
 		memcpy(data->data + before.len, payload.data, payload.len);
 	record.index = e->index;
