@@ -173,6 +173,8 @@ cluster_deliver(struct cluster *c, const struct selection *s, struct buf *out)
 		rc = raft_step(to->raft, &taken.v[i]);
 		if (rc != RAFT_OK)
 			text_add(out, "%s\n", raft_rc_text(rc));
+		if (s->again)
+			mailbox_push(&c->network, &taken.v[i]);
 	}
 	mailbox_free(&taken);
 	return count;

@@ -50,10 +50,11 @@ struct selection {
 	uint64_t to;
 	bool any_type;
 	enum raft_msg_type type;
-	bool drop; /* those; then none of a node to itself */
+	bool drop;  /* those; then none of a node to itself */
+	bool again; /* they are delivered, and stay on the network */
 };
 size_t cluster_count(const struct cluster *c, const struct selection *s);
-/* How many were taken off the network. */
+/* How many there were. */
 size_t cluster_deliver(
     struct cluster *c, const struct selection *s, struct buf *out);
 

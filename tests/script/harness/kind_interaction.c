@@ -5,8 +5,10 @@
  *   report-snapshot A B ok|fail   tell A how the snapshot to B went
  *   restart ID [torn=N]           a power cut; N: term, vote and N entries of
  *                                 the write that waits got to the disk
- * and the add-nodes options max-bytes-per-msg, max-inflight-bytes and
- * max-uncommitted-bytes. */
+ *   deliver-msgs again=(ID,...)   to these, too; it stays on the network, and
+ *                                 comes once more
+ * and the add-nodes options max-bytes-per-msg, max-inflight-bytes,
+ * max-uncommitted-bytes, disable-proposal-forwarding and heartbeat-ticks. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -111,8 +113,9 @@ start_from(const struct directive *d, struct raft_snapshot *start)
 static struct raft_config
 config_from(const struct directive *d)
 {
-	struct raft_config c = {.election_ticks = 3, .heartbeat_ticks = 1};
+	struct raft_config c = {.election_ticks = 3};
 
+	c.heartbeat_ticks = (uint32_t)directive_u64(d, "heartbeat-ticks", 1);
 	c.async_storage_writes =
 	    directive_bool(d, "async-storage-writes", false);
 	c.max_bytes_per_msg =
@@ -470,15 +473,14 @@ deliver(struct interaction *x, const struct directive *d, struct buf *out)
 	for (size_t i = 0; i < d->arg_count; i++) {
 		const struct arg *a = &d->args[i];
 
+		s.drop = strcmp(a->key, "drop") == 0;
+		s.again = strcmp(a->key, "again") == 0;
 		if (is_plain(a)) {
-			s.drop = false;
 			(void)parse_u64(a->key, &s.to); /* it is a number */
 			count += cluster_deliver(&x->cluster, &s, out);
 		}
-		if (strcmp(a->key, "drop") != 0)
-			continue;
-		for (size_t v = 0; v < a->value_count; v++) {
-			s.drop = true;
+		for (size_t v = 0; (s.drop || s.again) && v < a->value_count;
+		     v++) {
 			if (parse_u64(a->values[v], &s.to))
 				count += cluster_deliver(&x->cluster, &s, out);
 		}
