@@ -97,6 +97,57 @@ a_rejection_of_another_probe_is_stale(void **state)
 	pr.next = 10;
 	assert_true(progress_decrease(&pr, 9, UINT64_MAX));
 	assert_int_equal(pr.next, 3);
+	pr.next = 10;
+	assert_true(progress_decrease(&pr, 9, 20));
+	assert_int_equal(pr.next, 9);
+}
+
+/* What was told with appends that are lost was not told; what lies below is. */
+static void
+a_probe_forgets_what_was_told_above_match(void **state)
+{
+	struct progress pr = {.state = RAFT_PROGRESS_REPLICATE,
+	    .match = 5,
+	    .next = 10,
+	    .sent_commit = 9};
+
+	(void)state;
+	progress_become_probe(&pr);
+	assert_int_equal(pr.next, 6);
+	assert_int_equal(pr.sent_commit, 5);
+	pr.sent_commit = 3;
+	progress_become_probe(&pr);
+	assert_int_equal(pr.sent_commit, 3);
+}
+
+/* A commit index beyond all that was sent is of no use to a node. */
+static void
+a_node_can_use_a_commit_index_that_it_has_entries_for(void **state)
+{
+	struct progress pr = {.next = 6, .sent_commit = 4};
+
+	(void)state;
+	assert_true(progress_can_bump_commit(&pr, 5));
+	assert_true(progress_can_bump_commit(&pr, 9));
+	assert_false(progress_can_bump_commit(&pr, 4));
+	pr.sent_commit = 5;
+	assert_false(progress_can_bump_commit(&pr, 9));
+}
+
+/* Thesis 3.4: who has answered has answered. */
+static void
+the_first_answer_of_a_voter_counts(void **state)
+{
+	struct progress prs[1] = {{.id = 1}};
+	struct tracker t = {.prs = prs, .count = 1};
+
+	(void)state;
+	t.conf.voters = (struct raft_ids){.count = 1, .id = {1}};
+	tracker_record_vote(&t, 9, true); /* nobody */
+	assert_int_equal(tracker_vote_result(&t), VOTE_PENDING);
+	tracker_record_vote(&t, 1, false);
+	tracker_record_vote(&t, 1, true);
+	assert_int_equal(tracker_vote_result(&t), VOTE_LOST);
 }
 
 /* ---- quorums ---- */
@@ -292,6 +343,179 @@ a_refused_proposal_keeps_nothing(void **state)
 	store_close(&s);
 }
 
+/* ---- time ---- */
+
+static uint32_t
+most_random(void *arg, uint32_t n)
+{
+	(void)arg;
+	return n - 1;
+}
+
+static uint32_t
+ticks_to_campaign(struct raft_config *c)
+{
+	struct raft *r = raft_new(c);
+	uint32_t ticks = 0;
+
+	assert_non_null(r);
+	for (; raft_role(r) == RAFT_FOLLOWER && ticks < 100; ticks++)
+		raft_tick(r);
+	raft_free(r);
+	return ticks;
+}
+
+/* Thesis 3.4: from one timeout to just below two, so that votes are seldom
+ * split. */
+static void
+election_timeouts_are_spread(void **state)
+{
+	struct raft_config c;
+	struct store s;
+
+	(void)state;
+	store_of_two(&s);
+	c = config_of(&s);
+	assert_int_equal(ticks_to_campaign(&c), 10);
+	c.random = most_random;
+	assert_int_equal(ticks_to_campaign(&c), 19);
+	store_close(&s);
+}
+
+/* ---- reads: what heartbeats carry does not show in scripts ---- */
+
+static void
+carry_out(struct raft *r, struct store *s)
+{
+	static const struct raft_hard_state none;
+	const struct raft_ready *rd = raft_ready(r);
+
+	assert_null(store_write(s, rd->has_hard_state ? &rd->hard_state : &none,
+	    NULL, rd->entries, rd->entry_count));
+	raft_advance(r);
+}
+
+/* Node 1 of five leads term 1, and has committed its first entry, 3. */
+static struct raft *
+leader_of_five(struct store *s)
+{
+	struct raft_snapshot first = {.index = 2, .term = 1};
+	struct raft_msg m = {.type = RAFT_MSG_VOTE_RESP, .term = 1};
+	struct raft_config c;
+	struct raft *r;
+
+	first.conf.voters =
+	    (struct raft_ids){.count = 5, .id = {1, 2, 3, 4, 5}};
+	store_open(s, &first);
+	c = config_of(s);
+	r = raft_new(&c);
+	assert_non_null(r);
+	assert_int_equal(raft_campaign(r), RAFT_OK);
+	carry_out(r, s);
+	for (m.from = 2; m.from <= 3; m.from++)
+		assert_int_equal(raft_step(r, &m), RAFT_OK);
+	carry_out(r, s);
+	m.type = RAFT_MSG_APP_RESP;
+	m.index = 3;
+	for (m.from = 2; m.from <= 3; m.from++)
+		assert_int_equal(raft_step(r, &m), RAFT_OK);
+	carry_out(r, s);
+	assert_int_equal(raft_commit(r), 3);
+	return r;
+}
+
+static void
+read_on(struct raft *r)
+{
+	struct blob *context = blob_new("r", 1);
+
+	assert_int_equal(raft_read_index(r, context), RAFT_OK);
+	blob_unref(&context);
+}
+
+/* The number of reads that a heartbeat of now carries, or 0. */
+static uint8_t
+reads_on_heartbeat(struct raft *r)
+{
+	const struct raft_ready *rd;
+	struct bytes context;
+	uint8_t reads;
+
+	raft_tick(r);
+	rd = raft_ready(r);
+	assert_true(rd->message_count > 0);
+	assert_int_equal(
+	    rd->messages[rd->message_count - 1].type, RAFT_MSG_HEARTBEAT);
+	context = blob_bytes(rd->messages[rd->message_count - 1].context);
+	reads = context.len == 0 ? 0 : context.data[0];
+	raft_advance(r);
+	return reads;
+}
+
+static void
+acknowledge_reads(struct raft *r, uint64_t from, uint8_t count)
+{
+	const uint8_t counter[8] = {count};
+	struct raft_msg m = {
+	    .type = RAFT_MSG_HEARTBEAT_RESP, .from = from, .term = 1};
+
+	m.context = blob_new(counter, sizeof(counter));
+	assert_int_equal(raft_step(r, &m), RAFT_OK);
+	blob_unref(&m.context);
+}
+
+static size_t
+reads_answered(struct raft *r)
+{
+	size_t count = raft_ready(r)->read_state_count;
+
+	raft_advance(r);
+	return count;
+}
+
+/* Thesis 6.4. */
+static void
+a_heartbeat_carries_the_reads_that_wait(void **state)
+{
+	struct store s;
+	struct raft *r;
+
+	(void)state;
+	r = leader_of_five(&s);
+	assert_int_equal(reads_on_heartbeat(r), 0);
+	read_on(r);
+	read_on(r);
+	assert_int_equal(reads_on_heartbeat(r), 2);
+	acknowledge_reads(r, 2, 2);
+	acknowledge_reads(r, 3, 2);
+	assert_int_equal(reads_answered(r), 2);
+	assert_int_equal(reads_on_heartbeat(r), 0);
+	raft_free(r);
+	store_close(&s);
+}
+
+/* Thesis 6.4: answers may come in any order. */
+static void
+an_older_acknowledgement_of_reads_takes_nothing_away(void **state)
+{
+	struct store s;
+	struct raft *r;
+
+	(void)state;
+	r = leader_of_five(&s);
+	read_on(r);
+	read_on(r);
+	acknowledge_reads(r, 2, 2);
+	acknowledge_reads(r, 2, 1);
+	assert_int_equal(reads_answered(r), 0);
+	acknowledge_reads(r, 3, 9); /* of nothing that was sent */
+	assert_int_equal(reads_answered(r), 0);
+	acknowledge_reads(r, 3, 2);
+	assert_int_equal(reads_answered(r), 2);
+	raft_free(r);
+	store_close(&s);
+}
+
 static void
 an_entry_is_measured_as_protobuf_encodes_it(void **state)
 {
@@ -317,12 +541,20 @@ main(void)
 	    cmocka_unit_test(a_window_is_full_by_messages_or_by_bytes),
 	    cmocka_unit_test(a_rejection_at_or_below_match_is_stale),
 	    cmocka_unit_test(a_rejection_of_another_probe_is_stale),
+	    cmocka_unit_test(a_probe_forgets_what_was_told_above_match),
+	    cmocka_unit_test(
+		a_node_can_use_a_commit_index_that_it_has_entries_for),
+	    cmocka_unit_test(the_first_answer_of_a_voter_counts),
 	    cmocka_unit_test(committed_is_what_a_majority_has),
 	    cmocka_unit_test(a_joint_vote_is_lost_with_one_half),
 	    cmocka_unit_test(
 		a_configuration_that_contradicts_itself_is_refused),
 	    cmocka_unit_test(a_message_can_be_moved_out),
 	    cmocka_unit_test(a_refused_proposal_keeps_nothing),
+	    cmocka_unit_test(election_timeouts_are_spread),
+	    cmocka_unit_test(a_heartbeat_carries_the_reads_that_wait),
+	    cmocka_unit_test(
+		an_older_acknowledgement_of_reads_takes_nothing_away),
 	    cmocka_unit_test(an_entry_is_measured_as_protobuf_encodes_it),
 	};
 

@@ -315,6 +315,55 @@ a_heartbeat_cannot_commit_beyond_the_log(void **state)
 	bench_close(&b);
 }
 
+/* Nobody can have of a term what its leader has not. */
+static void
+an_acknowledgement_beyond_the_log_is_refused(void **state)
+{
+	struct raft_msg vote = {
+	    .type = RAFT_MSG_VOTE_RESP, .from = 2, .term = 1};
+	struct raft_msg ack = {
+	    .type = RAFT_MSG_APP_RESP, .from = 2, .term = 1, .index = 4};
+	struct bench b;
+
+	(void)state;
+	bench_open(&b, 1, false);
+	assert_int_equal(raft_campaign(b.raft), RAFT_OK);
+	settle(&b, false);
+	if (raft_role(b.raft) == RAFT_PRE_CANDIDATE) { /* as the seed has it */
+		vote.type = RAFT_MSG_PRE_VOTE_RESP;
+		assert_int_equal(step(&b, &vote), RAFT_OK);
+		vote.type = RAFT_MSG_VOTE_RESP;
+		settle(&b, false);
+	}
+	assert_int_equal(step(&b, &vote), RAFT_OK);
+	assert_int_equal(raft_role(b.raft), RAFT_LEADER);
+	settle(&b, false);
+	assert_int_equal(step(&b, &ack), RAFT_STEP_MALFORMED);
+	ack.index = 3; /* the first entry of the term */
+	assert_int_equal(step(&b, &ack), RAFT_OK);
+	assert_int_equal(raft_commit(b.raft), 3);
+	bench_close(&b);
+}
+
+static void
+what_was_not_handed_out_cannot_have_been_applied(void **state)
+{
+	struct raft_entry e = {.term = 1, .index = 3};
+	struct raft_msg m = {.type = RAFT_MSG_STORAGE_APPLY_RESP,
+	    .from = RAFT_APPLY_THREAD,
+	    .to = SELF,
+	    .entries = &e,
+	    .entry_count = 1};
+	struct bench b;
+
+	(void)state;
+	bench_open(&b, 1, true);
+	assert_int_equal(step(&b, &m), RAFT_STEP_MALFORMED);
+	e.index = 2;
+	assert_int_equal(step(&b, &m), RAFT_OK);
+	bench_close(&b);
+}
+
 static void
 local_messages_and_strangers_are_refused(void **state)
 {
@@ -463,6 +512,8 @@ main(void)
 	    cmocka_unit_test(no_message_ends_the_process),
 	    cmocka_unit_test(append_entries_must_follow_on_each_other),
 	    cmocka_unit_test(a_heartbeat_cannot_commit_beyond_the_log),
+	    cmocka_unit_test(an_acknowledgement_beyond_the_log_is_refused),
+	    cmocka_unit_test(what_was_not_handed_out_cannot_have_been_applied),
 	    cmocka_unit_test(local_messages_and_strangers_are_refused),
 	    cmocka_unit_test(
 		a_message_of_no_term_cannot_bring_a_node_back_to_term_0),
