@@ -38,7 +38,8 @@ check-script: $(BIN)/raft-harness
 # Planted faults: tests/script/faults puts edited copies into $(FAULT_O), and
 # names them, FAULTS="FILE/NAME ...", FILE being that of raftd/raft.
 FAULT_O     := $(O)/faults
-FAULT_UNITS := raft_core raft_input raft_cluster
+FAULT_UNITS := $(patsubst tests/unit/test_%.c,%,$(wildcard \
+	tests/unit/test_raft_*.c))
 FAULTS      ?=
 
 # $(1): FILE/NAME, $(2): FILE, $(3): program, $(4): its sources, $(5): libraries

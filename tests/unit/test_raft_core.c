@@ -57,6 +57,24 @@ a_window_is_full_by_messages_or_by_bytes(void **state)
 	free(in.ring);
 }
 
+/* Its last entry says when an append is acknowledged. */
+static void
+an_append_is_on_its_way_until_its_last_entry_is_acknowledged(void **state)
+{
+	struct progress pr = {
+	    .state = RAFT_PROGRESS_REPLICATE, .match = 4, .next = 5};
+
+	(void)state;
+	pr.inflights.count_max = 2;
+	progress_sent(&pr, 3, 30);
+	assert_int_equal(pr.next, 8);
+	inflights_free_le(&pr.inflights, 6);
+	assert_int_equal(pr.inflights.count, 1);
+	inflights_free_le(&pr.inflights, 7);
+	assert_int_equal(pr.inflights.count, 0);
+	free(pr.inflights.ring);
+}
+
 /* ---- progress ---- */
 
 static void
@@ -287,6 +305,31 @@ a_configuration_that_contradicts_itself_is_refused(void **state)
 	assert_null(raft_new(&c));
 	s.hard_state.commit = 3; /* beyond the log */
 	assert_null(raft_new(&good));
+	store_close(&s);
+}
+
+/* Thesis 3.8: or it might vote twice in a term. */
+static void
+a_node_that_starts_again_knows_its_term_and_its_vote(void **state)
+{
+	struct raft_status st;
+	struct raft_config c;
+	struct store s;
+	struct raft *r;
+
+	(void)state;
+	store_of_two(&s);
+	s.hard_state =
+	    (struct raft_hard_state){.term = 7, .vote = 2, .commit = 2};
+	c = config_of(&s);
+	r = raft_new(&c);
+	assert_non_null(r);
+	raft_status(r, &st);
+	assert_int_equal(st.hard_state.term, 7);
+	assert_int_equal(st.hard_state.vote, 2);
+	assert_int_equal(st.hard_state.commit, 2);
+	assert_false(raft_has_ready(r));
+	raft_free(r);
 	store_close(&s);
 }
 
@@ -539,6 +582,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_window_keeps_its_order_while_it_grows_and_turns),
 	    cmocka_unit_test(a_window_is_full_by_messages_or_by_bytes),
+	    cmocka_unit_test(
+		an_append_is_on_its_way_until_its_last_entry_is_acknowledged),
 	    cmocka_unit_test(a_rejection_at_or_below_match_is_stale),
 	    cmocka_unit_test(a_rejection_of_another_probe_is_stale),
 	    cmocka_unit_test(a_probe_forgets_what_was_told_above_match),
@@ -549,6 +594,8 @@ main(void)
 	    cmocka_unit_test(a_joint_vote_is_lost_with_one_half),
 	    cmocka_unit_test(
 		a_configuration_that_contradicts_itself_is_refused),
+	    cmocka_unit_test(
+		a_node_that_starts_again_knows_its_term_and_its_vote),
 	    cmocka_unit_test(a_message_can_be_moved_out),
 	    cmocka_unit_test(a_refused_proposal_keeps_nothing),
 	    cmocka_unit_test(election_timeouts_are_spread),

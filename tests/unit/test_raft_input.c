@@ -345,6 +345,27 @@ an_acknowledgement_beyond_the_log_is_refused(void **state)
 	bench_close(&b);
 }
 
+/* Nobody else has this node's name. */
+static void
+requests_of_the_own_name_are_refused(void **state)
+{
+	static const enum raft_msg_type types[] = {RAFT_MSG_VOTE,
+	    RAFT_MSG_PRE_VOTE, RAFT_MSG_APP, RAFT_MSG_HEARTBEAT,
+	    RAFT_MSG_TIMEOUT_NOW, RAFT_MSG_HEARTBEAT_RESP};
+	struct raft_msg m = {
+	    .from = SELF, .term = 2, .log_term = 1, .index = 2};
+	struct bench b;
+
+	(void)state;
+	bench_open(&b, 1, false);
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+		m.type = types[i];
+		assert_int_equal(step(&b, &m), RAFT_STEP_MALFORMED);
+	}
+	assert_int_equal(raft_term(b.raft), 0);
+	bench_close(&b);
+}
+
 static void
 what_was_not_handed_out_cannot_have_been_applied(void **state)
 {
@@ -513,6 +534,7 @@ main(void)
 	    cmocka_unit_test(append_entries_must_follow_on_each_other),
 	    cmocka_unit_test(a_heartbeat_cannot_commit_beyond_the_log),
 	    cmocka_unit_test(an_acknowledgement_beyond_the_log_is_refused),
+	    cmocka_unit_test(requests_of_the_own_name_are_refused),
 	    cmocka_unit_test(what_was_not_handed_out_cannot_have_been_applied),
 	    cmocka_unit_test(local_messages_and_strangers_are_refused),
 	    cmocka_unit_test(

@@ -151,6 +151,7 @@ HARNESS_UNIT := $(addprefix tests/script/harness/,cluster.c store.c print.c \
 UNIT_raft_cluster := $(RAFT_UNIT) $(HARNESS_UNIT)
 UNIT_raft_input := $(RAFT_UNIT) tests/script/harness/store.c
 UNIT_raft_core := $(RAFT_UNIT) tests/script/harness/store.c
+UNIT_raft_log := $(RAFT_UNIT) tests/script/harness/store.c
 
 # A tool of tests with real processes: it damages a store; see its source.
 FLIP := tests/lib/flip.c kvd/record.c kvd/engine.c kvd/engine_memory.c \
