@@ -240,6 +240,29 @@ a_joint_vote_is_lost_with_one_half(void **state)
 	assert_int_equal(quorum_joint_vote(&a, &none, vote_of, &v), VOTE_WON);
 }
 
+static void
+a_set_is_ascending_and_holds_no_reserved_id(void **state)
+{
+	struct raft_ids set = {.count = 3, .id = {1, 2, 7}};
+
+	(void)state;
+	assert_true(ids_valid(&set));
+	set.id[2] = 2;
+	assert_false(ids_valid(&set));
+	set.id[2] = 1;
+	assert_false(ids_valid(&set));
+	set.id[2] = RAFT_APPLY_THREAD;
+	assert_false(ids_valid(&set));
+	set.id[2] = RAFT_APPEND_THREAD;
+	assert_false(ids_valid(&set));
+	set.id[2] = RAFT_APPLY_THREAD - 1;
+	assert_true(ids_valid(&set));
+	set.id[0] = RAFT_NONE;
+	assert_false(ids_valid(&set));
+	set.count = RAFT_IDS_MAX + 1;
+	assert_false(ids_valid(&set));
+}
+
 /* ---- the core as a whole ---- */
 
 static uint32_t
@@ -425,7 +448,8 @@ election_timeouts_are_spread(void **state)
 	store_close(&s);
 }
 
-/* ---- reads: what heartbeats carry does not show in scripts ---- */
+/* ---- what does not show in scripts: what is proposed at once, and what
+ * heartbeats carry ---- */
 
 static void
 carry_out(struct raft *r, struct store *s)
@@ -465,6 +489,49 @@ leader_of_five(struct store *s)
 	carry_out(r, s);
 	assert_int_equal(raft_commit(r), 3);
 	return r;
+}
+
+/* A proposal may bring several entries, and changes among them: of those one
+ * at a time (thesis 4.1). */
+static void
+several_entries_are_proposed_at_once(void **state)
+{
+	struct raft_conf_change cc = {
+	    .count = 1, .ops = {{RAFT_CONF_ADD_LEARNER, 9}}};
+	struct raft_entry e[4] = {{.type = RAFT_ENTRY_NORMAL},
+	    {.type = RAFT_ENTRY_CONF_CHANGE_V2},
+	    {.type = RAFT_ENTRY_CONF_CHANGE_V2}, {.type = RAFT_ENTRY_NORMAL}};
+	struct raft_msg m = {
+	    .type = RAFT_MSG_PROP, .from = 2, .entries = e, .entry_count = 4};
+	const struct raft_ready *rd;
+	struct store s;
+	struct raft *r;
+
+	(void)state;
+	r = leader_of_five(&s);
+	e[0].data = blob_new("a", 1);
+	e[1].data = raft_conf_change_encode(&cc);
+	e[2].data = e[1].data;
+	assert_int_equal(raft_step(r, &m), RAFT_OK);
+	rd = raft_ready(r);
+	assert_int_equal(rd->entry_count, 4);
+	for (uint64_t i = 0; i < 4; i++)
+		assert_int_equal(rd->entries[i].index, 4 + i);
+	assert_ptr_equal(rd->entries[0].data, e[0].data);
+	assert_int_equal(rd->entries[1].type, RAFT_ENTRY_CONF_CHANGE_V2);
+	assert_int_equal(rd->entries[2].type, RAFT_ENTRY_NORMAL);
+	assert_null(rd->entries[2].data);
+	assert_int_equal(e[2].type, RAFT_ENTRY_CONF_CHANGE_V2); /* borrowed */
+	assert_null(store_write(&s, &rd->hard_state, NULL, rd->entries, 4));
+	raft_advance(r);
+	/* With one that cannot be read, none is taken. */
+	e[1].data->data[0] ^= 0x40;
+	assert_int_equal(raft_step(r, &m), RAFT_STEP_MALFORMED);
+	assert_false(raft_has_ready(r));
+	blob_unref(&e[0].data);
+	blob_unref(&e[1].data);
+	raft_free(r);
+	store_close(&s);
 }
 
 static void
@@ -592,6 +659,7 @@ main(void)
 	    cmocka_unit_test(the_first_answer_of_a_voter_counts),
 	    cmocka_unit_test(committed_is_what_a_majority_has),
 	    cmocka_unit_test(a_joint_vote_is_lost_with_one_half),
+	    cmocka_unit_test(a_set_is_ascending_and_holds_no_reserved_id),
 	    cmocka_unit_test(
 		a_configuration_that_contradicts_itself_is_refused),
 	    cmocka_unit_test(
@@ -599,6 +667,7 @@ main(void)
 	    cmocka_unit_test(a_message_can_be_moved_out),
 	    cmocka_unit_test(a_refused_proposal_keeps_nothing),
 	    cmocka_unit_test(election_timeouts_are_spread),
+	    cmocka_unit_test(several_entries_are_proposed_at_once),
 	    cmocka_unit_test(a_heartbeat_carries_the_reads_that_wait),
 	    cmocka_unit_test(
 		an_older_acknowledgement_of_reads_takes_nothing_away),
