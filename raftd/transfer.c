@@ -2,7 +2,13 @@
  *
  * One file per node at a time.  The helper thread reads a few pieces ahead;
  * they are sent as far as the receiver's window, the link and the rate allow.
- * The file stays open, so it may be removed meanwhile. */
+ * The file stays open, so it may be removed meanwhile.
+ *
+ * The log is not cut behind a file that is sent, nor, when it has arrived,
+ * behind what the receiver then gets from the log, until that has reached the
+ * newest snapshot.  Else, where more is written in the time that a transfer
+ * takes than the log keeps, the node would need one snapshot after the other.
+ */
 #include "raftd/transfer.h"
 
 #include <assert.h>
@@ -25,6 +31,7 @@
 /* A node without space for it is not offered one at each heartbeat, which is
  * when a core that heard of a failure tries again. */
 #define NO_SPACE_MS 10000u
+#define FOLLOW_MS 10000u /* with one that has its file and does not get on */
 
 struct sending {
 	struct snapio_job job; /* first: reads into data */
@@ -44,6 +51,8 @@ struct sending {
 	bool ok;             /* how it ended */
 	bool told;           /* the core was */
 	struct mono tell_at; /* not before */
+	bool follows;        /* over, and it catches up from the log */
+	uint64_t match;      /* how far it has */
 	struct mono moved;   /* last progress */
 	struct mono offered; /* last offer */
 	uint64_t sent;       /* next offset to be sent */
@@ -173,6 +182,9 @@ end(struct sending *s, bool ok)
 {
 	s->over = true;
 	s->ok = ok;
+	s->follows = ok && s->msg.snapshot != NULL;
+	s->match = s->id.index;
+	s->moved = mono_now();
 }
 
 /* Where the receiver is.  It has not seen the last offer yet: what it says then
@@ -462,6 +474,30 @@ report_lost(struct transfers *ts)
 	ts->lost = 0;
 }
 
+/* Does a node that has its snapshot still need the log from there? */
+static bool
+still_follows(const struct transfers *ts, struct sending *s, struct mono now)
+{
+	const struct snap *newest = snaps_newest(ts->rd->snaps);
+	struct raft_status st;
+
+	if (!s->follows || find(ts, s->to) != NULL)
+		return false;
+	raft_status(
+	    ts->rd->raft, &st); /* none of others, if it leads no more */
+	for (uint32_t i = 0; i < st.progress_count; i++) {
+		if (st.progress[i].id != s->to)
+			continue;
+		if (st.progress[i].match > s->match) {
+			s->match = st.progress[i].match;
+			s->moved = now;
+		}
+		return newest != NULL && s->match < newest->id.index &&
+		       mono_ms_since(s->moved, now) <= FOLLOW_MS;
+	}
+	return false;
+}
+
 /* True: s, which is over, can be freed. */
 static bool
 finish(struct transfers *ts, struct sending *s, struct mono now)
@@ -475,7 +511,7 @@ finish(struct transfers *ts, struct sending *s, struct mono now)
 	if (!s->told && s->msg.snapshot != NULL && find(ts, s->to) == NULL)
 		raft_report_snapshot(ts->rd->raft, s->to, s->ok);
 	s->told = true;
-	return !s->reading;
+	return !s->reading && !still_follows(ts, s, now);
 }
 
 void
@@ -505,9 +541,12 @@ transfers_run(struct transfers *ts, struct mono now)
 uint64_t
 transfers_oldest(const struct transfers *ts, uint64_t index)
 {
-	for (const struct sending *s = ts->list; s != NULL; s = s->next)
+	for (const struct sending *s = ts->list; s != NULL; s = s->next) {
 		if (!s->over && s->id.index < index)
 			index = s->id.index;
+		if (s->follows && s->match < index)
+			index = s->match;
+	}
 	return index;
 }
 
