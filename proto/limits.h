@@ -42,6 +42,8 @@
 /* Snapshots: a chunk of records, and how many may be under way from kvd. */
 #define SNAP_CHUNK_BYTES_SOFT (256u << 10)
 #define SNAP_WINDOW_CHUNKS 8u
+/* Chunks that raftd reads at once when kvd gets a snapshot. */
+#define LOAD_SLICE_CHUNKS 64u
 /* A piece of a snapshot file on its way to another node. */
 #define SNAP_PIECE_BYTES (256u << 10)
 

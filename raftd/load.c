@@ -13,7 +13,6 @@
 #include "raftd/snap.h"
 
 #define SLICE_BYTES (1u << 20)
-#define SLICE_CHUNKS 64u
 #define QUEUED_BYTES (4u << 20) /* on the link; then we wait */
 
 struct load {
@@ -32,7 +31,7 @@ struct load {
 	bool reading;
 	struct snapfile_reader *reader;
 	struct buf data; /* the chunks */
-	size_t ends[SLICE_CHUNKS];
+	size_t ends[LOAD_SLICE_CHUNKS];
 	uint32_t count, sent; /* chunks */
 	bool last;            /* the last of them is the file's */
 	enum err err;
@@ -55,7 +54,7 @@ load_job_run(struct snapio_job *job)
 		    &ld->reader, &ld->rd->snap_disk, name, &meta, &id);
 	}
 	while (ld->err == ERR_OK && !ld->last && ld->data.len < SLICE_BYTES &&
-	       ld->count < SLICE_CHUNKS) {
+	       ld->count < LOAD_SLICE_CHUNKS) {
 		struct bytes chunk;
 
 		ld->err = snapfile_next(ld->reader, &chunk, &ld->last);
