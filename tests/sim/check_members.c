@@ -226,6 +226,36 @@ take_addresses(const struct context *context)
 }
 
 static void
+count_change(const struct change *c)
+{
+	bool joint = c->count > 1;
+
+	if (c->count == 0) /* out of one */
+		return;
+	if (joint)
+		count(COUNT_CHANGE_JOINT);
+	if (c->index > sim.opt.nodes && nemesis_is_at_work())
+		count(joint ? COUNT_JOINT_IN_FAULT : COUNT_CHANGE_IN_FAULT);
+	switch (c->ops[0].op) {
+	case RAFT_CONF_ADD_VOTER:
+		if (c->count > 1)
+			count(COUNT_CHANGE_REPLACE);
+		else if ((c->after.learners >> c->ops[0].id & 1) != 0)
+			count(COUNT_CHANGE_PROMOTE);
+		break;
+	case RAFT_CONF_ADD_LEARNER:
+		count(COUNT_CHANGE_ADD);
+		break;
+	case RAFT_CONF_REMOVE:
+		count(COUNT_CHANGE_REMOVE);
+		break;
+	case RAFT_CONF_UPDATE:
+		count(COUNT_CHANGE_MOVE);
+		break;
+	}
+}
+
+static void
 take_change(uint64_t index, uint8_t type, struct bytes data)
 {
 	struct raft_conf_change cc;
@@ -252,6 +282,7 @@ take_change(uint64_t index, uint8_t type, struct bytes data)
 		c->replaces = m->replaces;
 	}
 	after = c->after;
+	count_change(c);
 	check_token(c);
 	if (apply_change(&after, &cc)) {
 		check_ids(all_of(&c->after), all_of(&after), index);

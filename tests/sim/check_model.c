@@ -197,8 +197,10 @@ apply_batch(struct bytes data)
 	s = session_of(b.node, b.epoch);
 	if (s->done_below < b.done_below)
 		s->done_below = b.done_below;
-	if (!session_admit(s, b.seq))
+	if (!session_admit(s, b.seq)) {
+		count(COUNT_CLIENT_TWICE);
 		return;
+	}
 	for (uint32_t i = 0; i < b.count; i++) {
 		struct cmd cmd;
 		struct op *op;
@@ -246,6 +248,9 @@ model_check_state(unsigned node, uint64_t applied, const struct model_state *st,
 		return;
 	}
 	p = &points[applied];
+	count(COUNT_STATE_SEEN);
+	if (p->hashed && p->node != node)
+		count(COUNT_STATE_COMPARED);
 	if (st->revision != p->st.revision || st->keys != p->st.keys ||
 	    st->bytes != p->st.bytes)
 		violate("node %u at index %" PRIu64 " has revision %" PRIu64

@@ -304,7 +304,7 @@ check_raft_submitted(unsigned node, const struct raft_msg *m)
 				" and has committed %" PRIu64,
 			    node, m->snapshot->index, v->committed);
 		take_committed(node, &v->given, m->snapshot->index);
-		sim.installs++;
+		count(COUNT_SNAP_INSTALLED);
 	}
 	for (size_t i = 0; i < m->entry_count; i++) {
 		if (m->entries[i].index <= v->committed)

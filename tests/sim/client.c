@@ -187,7 +187,12 @@ on_answer(struct waiter *w, const struct answer *a)
 		if (is_write(op) && progress_at[op->node] < op->at)
 			progress_at[op->node] = op->at;
 	} else {
-		op->state = err_http(a->code) == 503 ? OP_REFUSED : OP_UNKNOWN;
+		op->state = err_http(a->code) == 503 || err_http(a->code) == 507
+				? OP_REFUSED
+				: OP_UNKNOWN;
+		count(err_http(a->code) == 507  ? COUNT_CLIENT_NO_SPACE
+		      : op->state == OP_REFUSED ? COUNT_CLIENT_REFUSED
+						: COUNT_CLIENT_UNKNOWN);
 	}
 	if (a->from_store && !is_write(op) && a->code == ERR_OK) {
 		op->value = value_id(a->value);

@@ -21,12 +21,15 @@ struct command {
 	bool quiet;
 	bool shrink;
 	bool first_only; /* end at the first failure */
+	bool counts;     /* print what happened; what never did is a failure */
 };
 
 struct totals {
-	uint64_t passed, failed, undecided, virtual_ns, steps;
-	uint64_t operations, commits, leaders, installs;
-	uint64_t orders, joins, quorums_lost;
+	uint64_t passed, failed, virtual_ns, steps;
+	uint64_t operations, commits, leaders;
+	uint64_t orders, joins, quorums_lost, by_log;
+	uint64_t settled_percent; /* the most */
+	uint64_t counts[COUNTS];
 };
 
 static void
@@ -36,7 +39,7 @@ usage(void)
 	      "    [--nodes 3|5|7] [--profile "
 	      "calm|lossy|disk|membership|all]\n"
 	      "    [--without fault,fault...] [--jobs N] [--twice] "
-	      "[--first] [--no-shrink] [--hunt] [--verbose]\n"
+	      "[--first] [--no-shrink] [--hunt] [--counts] [--verbose]\n"
 	      "Without --nodes and --profile the seed decides.\n"
 	      "faults:",
 	    stderr);
@@ -138,16 +141,18 @@ report(const struct command *c, struct sim_options o)
 static void
 add_up(struct totals *t)
 {
-	t->undecided += sim.undecided;
 	t->virtual_ns += sim.now;
 	t->steps += sim.steps;
 	t->operations += sim.operations;
 	t->commits += sim.commits;
 	t->leaders += sim.leaders;
-	t->installs += sim.installs;
 	t->orders += sim.orders;
 	t->joins += sim.joins;
 	t->quorums_lost += sim.quorums_lost;
+	t->by_log += sim.by_log;
+	t->settled_percent = sim.settled_percent;
+	for (int i = 0; i < COUNTS; i++)
+		t->counts[i] += sim.counts[i];
 	if (sim.violated)
 		t->failed++;
 	else
@@ -166,10 +171,10 @@ run_seed(const struct command *c, uint64_t seed, struct totals *t)
 		printf("seed %" PRIu64 " nodes=%u profile=%s steps=%" PRIu64
 		       " virtual=%.1fs ops=%" PRIu64 " answered=%" PRIu64
 		       " commits=%" PRIu64 " leaders=%" PRIu64
-		       " undecided=%" PRIu64 " trace=%016" PRIx64 "\n",
+		       " trace=%016" PRIx64 "\n",
 		    seed, o.nodes, profile_names[o.profile], sim.steps,
 		    (double)sim.now / 1e9, sim.operations, sim.answered,
-		    sim.commits, sim.leaders, sim.undecided, sim.trace_hash);
+		    sim.commits, sim.leaders, sim.trace_hash);
 	if (sim.violated) {
 		report(c, o);
 		return;
@@ -220,16 +225,19 @@ totals_add(struct totals *a, const struct totals *b)
 {
 	a->passed += b->passed;
 	a->failed += b->failed;
-	a->undecided += b->undecided;
 	a->virtual_ns += b->virtual_ns;
 	a->steps += b->steps;
 	a->operations += b->operations;
 	a->commits += b->commits;
 	a->leaders += b->leaders;
-	a->installs += b->installs;
 	a->orders += b->orders;
 	a->joins += b->joins;
 	a->quorums_lost += b->quorums_lost;
+	a->by_log += b->by_log;
+	if (a->settled_percent < b->settled_percent)
+		a->settled_percent = b->settled_percent;
+	for (int i = 0; i < COUNTS; i++)
+		a->counts[i] += b->counts[i];
 }
 
 /* Run every c->jobs-th seed; one that crashes is counted and left out. */
@@ -377,6 +385,9 @@ parse(struct command *c, int argc, char *argv[])
 		} else if (strcmp(argv[i], "--first") == 0) {
 			c->first_only = true;
 			continue;
+		} else if (strcmp(argv[i], "--counts") == 0) {
+			c->counts = true;
+			continue;
 		} else if (strcmp(argv[i], "--no-shrink") == 0) {
 			c->shrink = false;
 			continue;
@@ -426,13 +437,18 @@ main(int argc, char *argv[])
 		printf("seeds=%" PRIu64 " virtual_hours=%.2f real_s=%.1f "
 		       "events=%" PRIu64 " operations=%" PRIu64
 		       " commits=%" PRIu64 " leaders=%" PRIu64
-		       " installs=%" PRIu64 " orders=%" PRIu64 " joins=%" PRIu64
-		       " quorums_lost=%" PRIu64 " undecided_keys=%" PRIu64 "\n",
+		       " orders=%" PRIu64 " joins=%" PRIu64
+		       " quorums_lost=%" PRIu64 " by_log=%" PRIu64
+		       " settled_percent=%" PRIu64 "\n",
 		    t.passed + t.failed, (double)t.virtual_ns / 3.6e12,
 		    (double)(to.tv_sec - from.tv_sec) +
 			(double)(to.tv_nsec - from.tv_nsec) / 1e9,
-		    t.steps, t.operations, t.commits, t.leaders, t.installs,
-		    t.orders, t.joins, t.quorums_lost, t.undecided);
+		    t.steps, t.operations, t.commits, t.leaders, t.orders,
+		    t.joins, t.quorums_lost, t.by_log, t.settled_percent);
+	if (c.counts && count_print(t.counts) > 0) {
+		printf("FAILED: what is marked NEVER did not happen\n");
+		t.failed++;
+	}
 	printf("%" PRIu64 " passed, %" PRIu64 " failed\n", t.passed, t.failed);
 	return t.failed == 0 ? 0 : 1;
 }

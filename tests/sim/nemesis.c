@@ -23,6 +23,10 @@ static const uint32_t profile_faults[PROFILES] = {
     [PROFILE_ALL] = (1u << FAULTS) - 1,
 };
 
+/* Whom leadership was handed to, if it was just now. */
+static unsigned transfer_to;
+static uint64_t transfer_until;
+
 static struct rng *
 rng(void)
 {
@@ -114,6 +118,7 @@ fault_pause(void)
 	if (!p->alive)
 		return;
 	trace("%s paused for %" PRIu64 " ms", p->name, (until - sim.now) / MS);
+	count(COUNT_PAUSED);
 	proc_pause(p, until);
 }
 
@@ -127,6 +132,7 @@ fault_clock(void)
 			   : rng_between(rng(), 250000, 3000000);
 
 	trace("%s clock speed %" PRIu64 " ppm", p->name, ppm);
+	count(COUNT_CLOCKS);
 	proc_set_clock(p, ppm);
 }
 
@@ -138,6 +144,7 @@ fault_stop(void)
 	if (nemesis_core(p->node) == NULL)
 		return;
 	trace("%s told to stop", p->name);
+	count(COUNT_STOPPED);
 	sim.current = p;
 	raftd_stop(p->rd);
 	sim.current = NULL;
@@ -270,6 +277,7 @@ disk_heal_event(void *arg, uint64_t n)
 
 	(void)arg;
 	disk_set_errors(d, 0, 0, 0);
+	disk_set_name_errors(d, 0);
 	disk_set_full(d, false);
 	disk_set_slow(d, 0);
 }
@@ -286,8 +294,12 @@ fault_disk(enum fault f)
 	if (f == FAULT_SYNC)
 		disk_set_slow(
 		    d, rng_between(rng(), 1, sim.election_ms) * MS / 2);
-	else if (f == FAULT_FULL)
+	else if (f == FAULT_FULL && rng_chance(rng(), 500))
 		disk_set_full(d, true);
+	else if (f == FAULT_FULL)
+		disk_set_free(d, rng_below(rng(), sim.reserve_bytes * 2 + 1));
+	else if (rng_chance(rng(), 200)) /* not a word about files */
+		disk_set_name_errors(d, (uint32_t)rng_below(rng(), 500));
 	else
 		disk_set_errors(d, (uint32_t)rng_below(rng(), 60),
 		    (uint32_t)rng_below(rng(), 60),
@@ -340,9 +352,44 @@ hunt_event(void *arg, uint64_t n)
 void
 nemesis_new_leader(unsigned node)
 {
+	if (node == transfer_to && sim.now < transfer_until)
+		count(COUNT_TRANSFERS_DONE);
+	transfer_to = 0;
 	if (sim.faults_on && rng_chance(rng(), sim.hunt))
 		later(rng_below(rng(), 2 * MS + 2 * sim.far_ns), hunt_event,
 		    node);
+}
+
+/* ---- at the worst moment ---- */
+
+/* n: process and which life. */
+static void
+ambush_event(void *arg, uint64_t life)
+{
+	struct proc *p = arg;
+
+	if (!sim.faults_on || !p->alive || p->life != life)
+		return;
+	if (p->role == ROLE_RAFTD && rng_chance(rng(), 400) &&
+	    allowed(FAULT_BREAK)) {
+		for (unsigned i = 1; i <= sim.slots; i++)
+			net_break(i, p->node);
+	} else if (p->role == ROLE_RAFTD && rng_chance(rng(), 400) &&
+		   allowed(FAULT_POWER)) {
+		sim.faults[FAULT_POWER]++;
+		node_power_cut(p->node);
+		later(nemesis_duration(), power_on_event, p->node);
+	} else if (allowed(p->role == ROLE_RAFTD ? FAULT_KILL : FAULT_KVD)) {
+		kill_one(p->node, p->role);
+	}
+}
+
+void
+nemesis_ambush(struct proc *p, uint64_t ns, uint32_t per_mille)
+{
+	if (sim.faults_on && rng_chance(rng(), per_mille))
+		world_at(
+		    sim.now + rng_below(rng(), ns), ambush_event, p, p->life);
 }
 
 /* ---- leadership and membership: as their owner would ask for them ---- */
@@ -356,6 +403,11 @@ nemesis_transfer(unsigned leader, uint64_t to)
 	if (r == NULL)
 		return;
 	trace("transfer of leadership from node %u to %" PRIu64, leader, to);
+	if (sim.nodes[leader].id != to) {
+		count(COUNT_TRANSFERS);
+		transfer_to = node_of_id(to);
+		transfer_until = sim.now + 2 * sim.election_ms * MS;
+	}
 	sim.current = proc_at(leader, ROLE_RAFTD);
 	raft_transfer_leadership(r, sim.nodes[leader].id, to);
 	sim.current = NULL;
@@ -380,6 +432,7 @@ fault_campaign(void)
 	if (r == NULL)
 		return;
 	trace("node %u campaigns", node);
+	count(COUNT_CAMPAIGNS);
 	sim.current = proc_at(node, ROLE_RAFTD);
 	if (rng_chance(rng(), 500))
 		raft_forget_leader(r);
@@ -402,6 +455,7 @@ power_cut(void)
 	/* Now and then all of them at once. */
 	if (!rng_chance(rng(), 150))
 		return;
+	count(COUNT_POWER_ALL);
 	for (unsigned i = 1; i <= sim.slots; i++)
 		if (sim.nodes[i].power) {
 			node_power_cut(i);
@@ -510,6 +564,7 @@ void
 nemesis_start(void)
 {
 	sim.faults_on = true;
+	transfer_to = 0;
 	change_reset();
 	later(gap(), strike_event, 0);
 }
@@ -536,6 +591,28 @@ nemesis_stop(void)
 				proc_restart(p);
 		}
 	}
+}
+
+bool
+nemesis_is_at_work(void)
+{
+	for (unsigned i = 1; i <= sim.slots; i++) {
+		const struct node *n = &sim.nodes[i];
+
+		if (n->off)
+			continue;
+		if (!n->power || !n->procs[ROLE_RAFTD].alive ||
+		    sim.now < n->procs[ROLE_RAFTD].paused_until ||
+		    !disk_is_well(n->disk))
+			return true;
+		for (unsigned k = 1; k <= sim.slots; k++) {
+			const struct path *p = &sim.paths[i][k];
+
+			if (p->blocked || p->delay_ns > 0 || p->loss > 0)
+				return true;
+		}
+	}
+	return false;
 }
 
 /* By the configuration of the node that leads. */

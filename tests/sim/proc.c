@@ -127,6 +127,8 @@ raftd_new(unsigned node)
 	    .election_ms = sim.election_ms,
 	    .cache_bytes = sim.cache_bytes,
 	    .snapshot_count = sim.snapshot_count,
+	    .snapshot_rate_bytes = sim.snapshot_rate,
+	    .reserve_bytes = sim.reserve_bytes,
 	    .log = DAEMON_LOG_DEFAULT};
 	return rd;
 }
@@ -203,36 +205,45 @@ proc_kill(struct proc *p, bool silent)
 	if (!p->alive)
 		return;
 	trace("%s killed%s", p->name, silent ? ", power cut" : "");
+	if (!silent)
+		count(p->role == ROLE_RAFTD ? COUNT_KILL_RAFTD
+		      : p->role == ROLE_KVD ? COUNT_KILL_KVD
+					    : COUNT_KILL_HTTPD);
+	if (p->role == ROLE_RAFTD)
+		disk_note_kill(sim.nodes[p->node].disk, silent);
+	if (p->role == ROLE_RAFTD && p->rd->raft == NULL)
+		count(silent ? COUNT_POWER_AT_START : COUNT_KILL_AT_START);
 	p->exit_code = 0;
 	bury(p, silent);
 }
 
 /* ---- coroutines ---- */
 
-/* Run one of p's two coroutines until it gives up the processor. */
+/* Run one of p's coroutines, its first one (NULL) or a helper thread, until it
+ * gives up the processor. */
 static void
-resume(struct proc *p, bool thread)
+resume(struct proc *p, struct thread *t)
 {
 	struct proc *volatile self = p;
-	struct thread *t = &p->thread;
 	int how;
 
 	assert(sim.current == NULL);
 	if (p->role == ROLE_KVD)
 		image_load(p);
 	sim.current = p;
-	sim.in_thread = thread;
+	sim.thread = t;
 	how = _setjmp(sim.scheduler);
 	if (how == 0) {
-		if (!thread && p->entry != NULL) {
+		if (t == NULL && p->entry != NULL) {
 			p->entry = NULL;
 			(void)setcontext(&p->first);
 		}
-		if (thread && t->fn != NULL)
+		if (t != NULL && t->fn != NULL)
 			(void)setcontext(&t->first);
-		_longjmp(thread ? t->context : p->context, 1);
+		_longjmp(t != NULL ? t->context : p->context, 1);
 	}
 	sim.current = NULL;
+	sim.thread = NULL;
 	if (how == EXITED)
 		ended(self);
 }
@@ -240,7 +251,7 @@ resume(struct proc *p, bool thread)
 static void
 give_up(struct proc *p)
 {
-	if (_setjmp(sim.in_thread ? p->thread.context : p->context) == 0)
+	if (_setjmp(sim.thread != NULL ? sim.thread->context : p->context) == 0)
 		_longjmp(sim.scheduler, YIELDED);
 }
 
@@ -258,58 +269,66 @@ proc_exit(int code)
 	_longjmp(sim.scheduler, EXITED);
 }
 
-/* ---- the helper thread ---- */
+/* ---- helper threads ---- */
 
 static void
 thread_event(void *arg, uint64_t due)
 {
-	struct proc *p = arg;
-	struct thread *t = &p->thread;
+	struct thread *t = arg;
+	struct proc *p = t->proc;
 
 	if (!p->alive || !t->exists || t->due != due)
 		return;
 	if (sim.now < p->paused_until) {
 		t->due = p->paused_until;
-		world_at(t->due, thread_event, p, t->due);
+		world_at(t->due, thread_event, t, t->due);
 		return;
 	}
 	t->due = 0;
-	t->waits = false;
-	resume(p, true);
+	t->waits_for = NULL;
+	resume(p, t);
 	if (p->alive && t->done)
 		proc_wake(p);
 }
 
 static void
-thread_at(struct proc *p, uint64_t due)
+thread_at(struct thread *t, uint64_t due)
 {
-	p->thread.due = due;
-	world_at(due, thread_event, p, due);
+	t->due = due;
+	world_at(due, thread_event, t, due);
 }
 
 static void
 thread_entry(void)
 {
 	struct proc *p = sim.current;
-	void *(*fn)(void *) = p->thread.fn;
+	struct thread *t = sim.thread;
+	void *(*fn)(void *) = t->fn;
 
-	p->thread.fn = NULL;
-	(void)fn(p->thread.arg);
-	p->thread.done = true;
+	t->fn = NULL;
+	(void)fn(t->arg);
+	t->done = true;
 	for (;;)
 		give_up(p);
 }
 
-void
+unsigned
 thread_start(struct proc *p, void *(*fn)(void *), void *arg)
 {
-	struct thread *t = &p->thread;
+	unsigned which = 0;
+	struct thread *t;
 
+	while (p->threads[which].exists)
+		which++;
+	assert(which < THREADS_MAX);
+	t = &p->threads[which];
+	t->proc = p;
 	if (t->stack == NULL)
 		t->stack = malloc(STACK_BYTES);
 	assert(t->stack != NULL);
 	t->exists = true;
-	t->waits = t->done = false;
+	t->done = false;
+	t->waits_for = NULL;
 	t->fn = fn;
 	t->arg = arg;
 	stack_clean(t->stack);
@@ -318,32 +337,40 @@ thread_start(struct proc *p, void *(*fn)(void *), void *arg)
 	t->first.uc_stack.ss_size = STACK_BYTES;
 	t->first.uc_link = NULL;
 	makecontext(&t->first, thread_entry, 0);
-	thread_at(p, sim.now + 1 + rng_below(&sim.rng[RNG_DISK], 50 * US));
+	thread_at(t, sim.now + 1 + rng_below(&sim.rng[RNG_DISK], 50 * US));
+	return which;
 }
 
 void
-thread_wait(struct proc *p)
+thread_wait(const void *condition)
 {
-	assert(sim.in_thread);
-	p->thread.waits = true;
-	give_up(p);
+	assert(sim.thread != NULL);
+	sim.thread->waits_for = condition;
+	give_up(sim.current);
 }
 
 void
-thread_signal(struct proc *p)
+thread_signal(struct proc *p, const void *condition)
 {
-	if (p->thread.waits && p->thread.due == 0)
-		thread_at(
-		    p, sim.now + 1 + rng_below(&sim.rng[RNG_DISK], 30 * US));
+	for (unsigned i = 0; i < THREADS_MAX; i++) {
+		struct thread *t = &p->threads[i];
+
+		if (t->exists && t->waits_for == condition && t->due == 0)
+			thread_at(
+			    t, sim.now + 1 +
+				   rng_below(&sim.rng[RNG_DISK], 30 * US));
+	}
 }
 
 void
-thread_join(struct proc *p)
+thread_join(struct proc *p, unsigned which)
 {
-	assert(!sim.in_thread);
-	while (p->thread.exists && !p->thread.done)
+	struct thread *t = &p->threads[which];
+
+	assert(sim.thread == NULL);
+	while (t->exists && !t->done)
 		proc_yield(MONO_NEVER);
-	p->thread.exists = false;
+	t->exists = false;
 }
 
 void
@@ -353,8 +380,8 @@ proc_sleep(uint64_t ns)
 
 	if (p == NULL || ns == 0)
 		return;
-	if (sim.in_thread) {
-		thread_at(p, sim.now + ns);
+	if (sim.thread != NULL) {
+		thread_at(sim.thread, sim.now + ns);
 		give_up(p);
 		return;
 	}
@@ -404,7 +431,7 @@ turn(struct proc *p)
 	if (p->asleep_until == 0)
 		p->woken = false;
 	sim.turns++;
-	resume(p, false);
+	resume(p, NULL);
 	p->in_turn = false;
 	if (!p->alive)
 		return;
@@ -462,8 +489,10 @@ proc_start(struct proc *p)
 	p->turn_due = 0;
 	p->busy_until = sim.now;
 	p->paused_until = p->asleep_until = 0;
-	p->thread.exists = false;
-	p->thread.due = 0;
+	for (unsigned i = 0; i < THREADS_MAX; i++) {
+		p->threads[i].exists = false;
+		p->threads[i].due = 0;
+	}
 	p->limit = MONO_NEVER;
 	p->loop = NULL;
 	p->entry = entries[p->role];
@@ -498,6 +527,7 @@ node_power_cut(unsigned node)
 	if (!n->power)
 		return;
 	trace("node %u power cut", node);
+	count(COUNT_POWER);
 	n->power = false;
 	for (enum role r = 0; r < ROLES; r++)
 		proc_kill(&n->procs[r], true);
@@ -534,6 +564,7 @@ node_wipe(unsigned node)
 
 	node_power_cut(node);
 	trace("node %u lost its disk", node);
+	count(COUNT_WIPED);
 	disk_free(n->disk);
 	n->disk = disk_new(node);
 	n->wiped = true;
@@ -627,7 +658,8 @@ proc_free_all(void)
 			if (p->alive)
 				bury(p, false);
 			free(p->stack);
-			free(p->thread.stack);
+			for (unsigned k = 0; k < THREADS_MAX; k++)
+				free(p->threads[k].stack);
 		}
 		disk_free(sim.nodes[i].disk);
 	}

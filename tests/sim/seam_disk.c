@@ -5,15 +5,20 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 #include "tests/sim/sim.h"
 
+int sim_statvfs(const char *path, struct statvfs *st); /* see sim.mk */
+
 #define SECTOR 512u
 #define HANDLES_MAX 4096u
+#define DISK_BYTES (UINT64_C(1) << 40)
 
 struct pending { /* a write or truncation that is not durable */
 	struct pending *next;
 	bool truncate;
+	bool forgotten; /* a sync failed: no later one will write it */
 	size_t at, len; /* truncate: at is the new size */
 	uint8_t *data;
 };
@@ -27,6 +32,7 @@ struct inode {
 	struct inode *next; /* of its disk, for freeing */
 	struct bytes_owned now, durable;
 	struct pending *pending, **tail;
+	bool snap; /* a snapshot file, or a part of one */
 };
 
 struct name {
@@ -38,6 +44,9 @@ struct names {
 	struct name *v;
 	size_t count, cap;
 };
+
+/* Calls that take time. */
+enum call { CALL_WRITE, CALL_SYNC, CALL_SYNC_DIR, CALLS };
 
 enum change_kind { CHANGE_CREATE, CHANGE_RENAME, CHANGE_REMOVE };
 
@@ -55,9 +64,12 @@ struct disk {
 	struct change *changes, **tail;
 	struct inode *handles[HANDLES_MAX];
 	unsigned handle_count;
-	uint32_t error_write, error_sync, error_read; /* per mille */
+	uint32_t error_write, error_sync, error_read,
+	    error_name; /* per mille */
 	bool full;
+	uint64_t free; /* bytes, as it says */
 	uint64_t sync_ns;
+	unsigned calls[CALLS]; /* under way */
 };
 
 static struct rng *
@@ -127,7 +139,7 @@ settle(struct inode *n, size_t count, bool apply)
 	struct pending *p;
 
 	while (count-- > 0 && (p = n->pending) != NULL) {
-		if (apply)
+		if (apply && !p->forgotten)
 			content_apply(&n->durable, p);
 		n->pending = p->next;
 		if (n->pending == NULL)
@@ -202,8 +214,33 @@ tear_sectors(struct inode *n, size_t count)
 
 		for (const struct pending *p = n->pending; p != NULL && k < cut;
 		     p = p->next, k++)
-			if (!p->truncate)
+			if (!p->truncate && !p->forgotten)
 				apply_sector(&n->durable, p, s);
+	}
+}
+
+/* Which sectors of what was written and not synced are there now? */
+static void
+count_lost(const struct inode *n)
+{
+	for (const struct pending *p = n->pending; p != NULL; p = p->next) {
+		size_t kept = 0, lost = 0;
+
+		for (size_t at = p->at; at < p->at + p->len;) {
+			size_t end = (at / SECTOR + 1) * SECTOR;
+
+			if (end > p->at + p->len)
+				end = p->at + p->len;
+			if (end <= n->durable.len &&
+			    memcmp(n->durable.data + at, p->data + (at - p->at),
+				end - at) == 0)
+				kept++;
+			else
+				lost++;
+			at = end;
+		}
+		if (lost > 0)
+			count(kept > 0 ? COUNT_DISK_TORN : COUNT_DISK_LOST);
 	}
 }
 
@@ -223,6 +260,7 @@ inode_power_cut(struct inode *n)
 		}
 	if (truncated && size < n->durable.len)
 		content_resize(&n->durable, size);
+	count_lost(n);
 	settle(n, SIZE_MAX, false);
 	n->now.len = 0;
 	content_write(&n->now, n->durable.data, n->durable.len, 0);
@@ -304,6 +342,16 @@ change_add(struct disk *d, enum change_kind kind, const char *from,
 	names_apply(&d->now, c);
 }
 
+static size_t
+changes_count(const struct disk *d)
+{
+	size_t n = 0;
+
+	for (const struct change *c = d->changes; c != NULL; c = c->next)
+		n++;
+	return n;
+}
+
 static void
 changes_settle(struct disk *d, size_t count, bool apply)
 {
@@ -322,13 +370,44 @@ changes_settle(struct disk *d, size_t count, bool apply)
 /* ---- calls ---- */
 
 static bool
-fails(struct disk *d, uint32_t per_mille)
+is_snap(const char *name)
 {
+	return strstr(name, ".snap") != NULL || strstr(name, ".part") != NULL;
+}
+
+static bool
+fails(struct disk *d, uint32_t per_mille, enum count what, bool snap)
+{
+	const struct proc *p = &sim.nodes[d->node].procs[ROLE_RAFTD];
+
 	if (!rng_chance(rng(), per_mille))
 		return false;
-	trace("disk of node %u: error", d->node);
+	trace("disk of node %u: %s", d->node, count_names[what]);
+	count(what);
+	if (snap)
+		count(COUNT_DISK_ERROR_SNAP);
+	if (p->rd->raft == NULL)
+		count(COUNT_DISK_ERROR_START);
 	errno = EIO;
 	return true;
+}
+
+static int
+is_full(bool snap)
+{
+	count(snap ? COUNT_DISK_FULL_SNAP : COUNT_DISK_FULL);
+	errno = ENOSPC;
+	return -1;
+}
+
+static void
+take_time(struct disk *d, enum call call, uint64_t ns)
+{
+	d->calls[call]++;
+	if (call != CALL_SYNC) /* those are short, and many */
+		nemesis_ambush(sim.current, ns, sim.ambush / 40);
+	proc_sleep(ns);
+	d->calls[call]--;
 }
 
 static struct inode *
@@ -345,7 +424,7 @@ sim_list(void *arg, void (*name)(void *ctx, const char *name), void *ctx)
 {
 	struct disk *d = arg;
 
-	if (fails(d, d->error_read))
+	if (fails(d, d->error_read, COUNT_DISK_ERROR_LIST, false))
 		return -1;
 	for (size_t i = 0; i < d->now.count; i++)
 		name(ctx, d->now.v[i].text);
@@ -359,11 +438,10 @@ sim_open(void *arg, const char *name, bool create)
 	struct name *n = names_find(&d->now, name);
 	struct inode *inode = n != NULL ? n->inode : NULL;
 
-	if (create && d->full) {
-		errno = ENOSPC;
-		return -1;
-	}
-	if (fails(d, create ? d->error_write : d->error_read))
+	if (create && d->full)
+		return is_full(is_snap(name));
+	if (fails(d, create ? d->error_write : d->error_read,
+		COUNT_DISK_ERROR_OPEN, is_snap(name)))
 		return -1;
 	if (n == NULL && !create) {
 		errno = ENOENT;
@@ -375,6 +453,7 @@ sim_open(void *arg, const char *name, bool create)
 		inode->tail = &inode->pending;
 		inode->next = d->inodes;
 		d->inodes = inode;
+		inode->snap = is_snap(name);
 		change_add(d, CHANGE_CREATE, "", name, inode);
 	} else if (create) {
 		pending_add(inode, true, NULL, 0, 0);
@@ -409,10 +488,9 @@ sim_write_file(void *arg, int fd, const void *data, size_t n, off_t at)
 
 	if (d->full && n > room) {
 		pending_add(inode, false, data, room, (size_t)at);
-		errno = ENOSPC;
-		return -1;
+		return is_full(inode->snap);
 	}
-	if (fails(d, d->error_write)) {
+	if (fails(d, d->error_write, COUNT_DISK_ERROR_WRITE, inode->snap)) {
 		pending_add(
 		    inode, false, data, rng_below(rng(), n + 1), (size_t)at);
 		errno = EIO;
@@ -423,13 +501,13 @@ sim_write_file(void *arg, int fd, const void *data, size_t n, off_t at)
 		size_t half = rng_below(rng(), n);
 
 		pending_add(inode, false, data, half, (size_t)at);
-		proc_sleep(rng_between(rng(), 1, 20) * US);
+		take_time(d, CALL_WRITE, rng_between(rng(), 1, 20) * US);
 		pending_add(inode, false, (const uint8_t *)data + half,
 		    n - half, (size_t)at + half);
 		return 0;
 	}
 	pending_add(inode, false, data, n, (size_t)at);
-	proc_sleep(rng_between(rng(), 2, 20) * US);
+	take_time(d, CALL_WRITE, rng_between(rng(), 2, 20) * US);
 	return 0;
 }
 
@@ -439,8 +517,10 @@ sim_read_file(void *arg, int fd, void *data, size_t n, off_t at)
 	struct disk *d = arg;
 	struct inode *inode = inode_of(d, fd);
 
-	if (fails(d, d->error_read))
+	if (fails(d, d->error_read, COUNT_DISK_ERROR_READ, inode->snap))
 		return -1;
+	if (sim.thread != NULL) /* while a process begins it need not wait */
+		proc_sleep(rng_between(rng(), 1, 20) * US);
 	if ((size_t)at >= inode->now.len)
 		return 0;
 	if (n > inode->now.len - (size_t)at)
@@ -456,9 +536,23 @@ sync_time(struct disk *d)
 
 	if (sim.sync_ns > 0)
 		ns += rng_below(rng(), sim.sync_ns);
-	if (d->sync_ns > 0)
+	if (d->sync_ns > 0) {
+		count(COUNT_DISK_SLOW);
 		ns += rng_below(rng(), d->sync_ns);
+	}
 	return ns;
+}
+
+/* What a sync that fails could not write is forgotten (fsync(2) of Linux): it
+ * can be read as long as there is power, and no later sync writes it. */
+static void
+forget_writes(struct inode *inode)
+{
+	if (inode->pending == NULL || rng_chance(rng(), 500))
+		return;
+	count(COUNT_DISK_FORGOT);
+	for (struct pending *p = inode->pending; p != NULL; p = p->next)
+		p->forgotten = !p->truncate;
 }
 
 /* What was written before it began is durable when it has ended. */
@@ -467,12 +561,14 @@ sim_sync_file(void *arg, int fd)
 {
 	struct disk *d = arg;
 	struct inode *inode = inode_of(d, fd);
-	size_t count = pending_count(inode);
+	size_t writes = pending_count(inode);
 
-	if (fails(d, d->error_sync))
+	if (fails(d, d->error_sync, COUNT_DISK_ERROR_SYNC, inode->snap)) {
+		forget_writes(inode);
 		return -1;
-	proc_sleep(sync_time(d));
-	settle(inode, count, true);
+	}
+	take_time(d, CALL_SYNC, sync_time(d));
+	settle(inode, writes, true);
 	return 0;
 }
 
@@ -486,8 +582,12 @@ sim_rename(void *arg, const char *from, const char *to)
 		errno = ENOENT;
 		return -1;
 	}
-	if (fails(d, d->error_write))
+	if (fails(d, d->error_write + d->error_name, COUNT_DISK_ERROR_RENAME,
+		is_snap(to)))
 		return -1;
+	if (strcmp(to + strlen(to) - 5, ".snap") == 0)
+		count(strcmp(from, "taking.part") == 0 ? COUNT_SNAP_TAKEN
+						       : COUNT_SNAP_RECEIVED);
 	change_add(d, CHANGE_RENAME, from, to, n->inode);
 	return 0;
 }
@@ -502,8 +602,11 @@ sim_remove(void *arg, const char *name)
 		errno = ENOENT;
 		return -1;
 	}
-	if (fails(d, d->error_write))
+	if (fails(d, d->error_write + d->error_name, COUNT_DISK_ERROR_REMOVE,
+		is_snap(name)))
 		return -1;
+	if (strstr(name, ".wal") != NULL)
+		count(COUNT_LOG_CUT);
 	change_add(d, CHANGE_REMOVE, name, "", n->inode);
 	return 0;
 }
@@ -512,14 +615,13 @@ static int
 sim_sync_dir(void *arg)
 {
 	struct disk *d = arg;
-	size_t count = 0;
+	size_t changes = changes_count(d);
 
-	for (const struct change *c = d->changes; c != NULL; c = c->next)
-		count++;
-	if (fails(d, d->error_sync))
+	if (fails(d, d->error_sync + d->error_name, COUNT_DISK_ERROR_SYNC_DIR,
+		false))
 		return -1;
-	proc_sleep(sync_time(d));
-	changes_settle(d, count, true);
+	take_time(d, CALL_SYNC_DIR, sync_time(d));
+	changes_settle(d, changes, true);
 	return 0;
 }
 
@@ -556,6 +658,7 @@ disk_new(unsigned node)
 
 	assert(d != NULL);
 	d->node = node;
+	d->free = DISK_BYTES;
 	d->tail = &d->changes;
 	return d;
 }
@@ -565,18 +668,36 @@ disk_close_all(struct disk *d)
 {
 	memset(d->handles, 0, d->handle_count * sizeof(d->handles[0]));
 	d->handle_count = 0;
+	memset(d->calls, 0, sizeof(d->calls));
+}
+
+void
+disk_note_kill(const struct disk *d, bool power)
+{
+	static const enum count kills[CALLS] = {
+	    [CALL_WRITE] = COUNT_KILL_IN_WRITE,
+	    [CALL_SYNC] = COUNT_KILL_IN_SYNC,
+	    [CALL_SYNC_DIR] = COUNT_KILL_IN_SYNC_DIR};
+	static const enum count cuts[CALLS] = {
+	    [CALL_WRITE] = COUNT_POWER_IN_WRITE,
+	    [CALL_SYNC] = COUNT_POWER_IN_SYNC,
+	    [CALL_SYNC_DIR] = COUNT_POWER_IN_SYNC_DIR};
+
+	for (int i = 0; i < CALLS; i++)
+		if (d->calls[i] > 0)
+			count(power ? cuts[i] : kills[i]);
 }
 
 void
 disk_power_cut(struct disk *d)
 {
-	size_t count = 0;
+	size_t changes = changes_count(d), kept = draw_cut(changes);
 
 	for (struct inode *n = d->inodes; n != NULL; n = n->next)
 		inode_power_cut(n);
-	for (const struct change *c = d->changes; c != NULL; c = c->next)
-		count++;
-	changes_settle(d, draw_cut(count), true);
+	if (kept < changes)
+		count(COUNT_DISK_NAMES_LOST);
+	changes_settle(d, kept, true);
 	changes_settle(d, SIZE_MAX, false);
 	d->now.count = 0;
 	for (size_t i = 0; i < d->durable.count; i++)
@@ -612,13 +733,47 @@ disk_set_errors(struct disk *d, uint32_t write, uint32_t sync, uint32_t read)
 }
 
 void
+disk_set_name_errors(struct disk *d, uint32_t names)
+{
+	d->error_name = names;
+}
+
+void
 disk_set_full(struct disk *d, bool full)
 {
 	d->full = full;
+	d->free = full ? 0 : DISK_BYTES;
+}
+
+void
+disk_set_free(struct disk *d, uint64_t bytes)
+{
+	d->free = bytes;
+}
+
+int
+sim_statvfs(const char *path, struct statvfs *st)
+{
+	const struct disk *d = sim.nodes[sim.current->node].disk;
+
+	(void)path;
+	if (d->free < sim.reserve_bytes)
+		count(COUNT_DISK_LOW);
+	*st = (struct statvfs){
+	    .f_frsize = 1, .f_blocks = DISK_BYTES, .f_bavail = d->free};
+	return 0;
 }
 
 void
 disk_set_slow(struct disk *d, uint64_t sync_ns)
 {
 	d->sync_ns = sync_ns;
+}
+
+bool
+disk_is_well(const struct disk *d)
+{
+	return d->error_write == 0 && d->error_sync == 0 &&
+	       d->error_read == 0 && d->error_name == 0 &&
+	       d->free == DISK_BYTES && d->sync_ns == 0;
 }

@@ -10,6 +10,10 @@
 #include "tests/sim/sim.h"
 
 extern const struct engine_ops real_engine_memory; /* sim.mk renames it */
+/* Of kvd/check.h, which cannot be had here beside raftd's headers. */
+struct check;
+void check_applied(struct check *c, const struct state *s);
+void sim_check_applied(struct check *c, const struct state *s);
 
 static struct engine *kept[SIM_NODES_MAX + 1];    /* "lmdb" */
 static struct engine *current[SIM_NODES_MAX + 1]; /* of the running kvd */
@@ -41,6 +45,17 @@ look_at_all(const struct engine_write *writes, size_t n)
 	for (size_t i = 0; i < n; i++)
 		if (bytes_equal(writes[i].name, record_name_state()))
 			look_at(writes[i].record);
+}
+
+/* After each entry. */
+void
+sim_check_applied(struct check *c, const struct state *s)
+{
+	struct model_state st = {
+	    .revision = s->revision, .keys = s->keys, .bytes = s->bytes};
+
+	model_check_state(sim.current->node, s->applied, &st, s->hash);
+	check_applied(c, s);
 }
 
 /* ---- memory ---- */

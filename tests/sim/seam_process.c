@@ -469,6 +469,7 @@ emit(const char *level, const char *fmt, va_list ap)
 
 	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	trace("%-5s %s", level, text);
+	count_log(fmt, text);
 }
 
 #define EMIT(level)                                                            \

@@ -15,6 +15,8 @@
 #include "tests/sim/sim.h"
 
 #define FRAME_TYPE_AT 5u
+#define SOCKET_BYTES 1000u /* on a path that holds them: then a link is full   \
+			    */
 
 struct conn;
 
@@ -124,6 +126,8 @@ base_delay(bool tcp)
 
 	if (rng_chance(rng(), 10))
 		us += rng_below(rng(), tcp ? 20000 : 2000);
+	if (tcp && us > 1000)
+		count(COUNT_NET_LATE);
 	return us * US;
 }
 
@@ -145,6 +149,10 @@ end_fail(struct conn *c, unsigned side, const char *why)
 static void
 packet_hold(struct packet *p)
 {
+	struct conn *c = conn_find(p->conn);
+
+	if (c != NULL)
+		c->held_bytes[p->to] += p->len;
 	p->next = NULL;
 	*held_tail = p;
 	held_tail = &p->next;
@@ -179,6 +187,24 @@ packet_deliver(struct packet *p, struct conn *c)
 	proc_wake(s->proc);
 }
 
+/* Stopped on its way to that end: altogether? */
+static void
+count_stopped(const struct conn *c, unsigned to)
+{
+	unsigned a = c->node[1 - to], b = c->node[to];
+	bool around = false;
+
+	count(COUNT_NET_STOPPED);
+	if (!sim.paths[b][a].blocked)
+		count(COUNT_NET_ONE_WAY);
+	for (unsigned i = 1; i <= sim.slots && !around; i++)
+		around = i != a && i != b && sim.nodes[i].power &&
+			 !sim.paths[a][i].blocked && !sim.paths[i][b].blocked &&
+			 !sim.paths[b][i].blocked && !sim.paths[i][a].blocked;
+	if (around)
+		count(COUNT_NET_PARTIAL);
+}
+
 static void
 packet_event(void *arg, uint64_t n)
 {
@@ -187,7 +213,9 @@ packet_event(void *arg, uint64_t n)
 
 	(void)n;
 	if (c != NULL && path_to(c, p->to)->blocked && c->tcp) {
+		count_stopped(c, p->to);
 		if (path_to(c, p->to)->hold || p->end) {
+			count(COUNT_NET_HELD);
 			packet_hold(p);
 			return;
 		}
@@ -226,8 +254,10 @@ arrival(struct conn *c, unsigned to)
 
 	if (c->tcp) {
 		at += sim.distance[c->node[1 - to]][c->node[to]];
-		if (path_to(c, to)->delay_ns > 0)
+		if (path_to(c, to)->delay_ns > 0) {
+			count(COUNT_NET_SLOW);
 			at += rng_below(rng(), path_to(c, to)->delay_ns);
+		}
 	}
 	if (at <= c->last[to])
 		at = c->last[to] + 1;
@@ -246,9 +276,12 @@ send_frame(struct conn *c, unsigned to, const uint8_t *frame, size_t len)
 		packet_send(c, to, frame, len, arrival(c, to), false);
 		return;
 	}
-	if (rng_chance(rng(), path->loss))
+	if (rng_chance(rng(), path->loss)) {
+		count(COUNT_NET_LOST);
 		return;
+	}
 	if (rng_chance(rng(), path->reorder)) {
+		count(COUNT_NET_REORDERED);
 		at = sim.now + base_delay(true) +
 		     rng_below(rng(), 2 * sim.election_ms) * MS;
 		packet_send(c, to, frame, len, at, false);
@@ -256,6 +289,7 @@ send_frame(struct conn *c, unsigned to, const uint8_t *frame, size_t len)
 	}
 	packet_send(c, to, frame, len, arrival(c, to), false);
 	if (rng_chance(rng(), path->duplicate)) {
+		count(COUNT_NET_DOUBLED);
 		at = sim.now + base_delay(true) +
 		     rng_below(rng(), sim.election_ms) * MS;
 		packet_send(c, to, frame, len, at, false);
@@ -341,8 +375,11 @@ link_stream_take(struct link_stream *s, struct buf *work)
 size_t
 link_stream_unsent(const struct link_stream *s)
 {
-	(void)s;
-	return 0;
+	/* What the kernel does not take any more. */
+	if (s->conn == NULL || s->conn->held_bytes[1 - s->side] < SOCKET_BYTES)
+		return 0;
+	count(COUNT_NET_FULL);
+	return LINK_QUEUE_BYTES_MAX / 2;
 }
 
 void
@@ -701,6 +738,8 @@ net_paths_changed(void)
 		struct conn *c = conn_find(p->conn);
 
 		all = p->next;
+		if (c != NULL)
+			c->held_bytes[p->to] -= p->len;
 		if (c == NULL)
 			packet_free(p);
 		else if (path_to(c, p->to)->blocked)
@@ -715,6 +754,7 @@ net_break(unsigned from, unsigned to)
 {
 	for (struct conn *c = conns; c != NULL; c = c->next)
 		if (c->tcp && c->node[0] == from && c->node[1] == to) {
+			count(COUNT_NET_BROKEN);
 			if (c->end[0] != NULL)
 				packet_send(c, 0, NULL, 0, arrival(c, 0), true);
 			if (c->end[1] != NULL)

@@ -1,5 +1,5 @@
-/* Under raftd's writer, which is the real one: its thread is a coroutine.  And
- * between raftd and its WAL and writer, where the
+/* Under raftd's writer and snapio, which are the real ones: their threads are
+ * coroutines.  And between raftd and its WAL and writer, where the
  * checkers listen.  The build renames what those objects call (sim.mk). */
 #include <errno.h>
 #include <pthread.h>
@@ -29,25 +29,23 @@ sim_pthread_create(pthread_t *thread, const pthread_attr_t *attr,
     void *(*fn)(void *), void *arg)
 {
 	(void)attr;
-	*thread = 0;
-	thread_start(sim.current, fn, arg);
+	*thread = thread_start(sim.current, fn, arg);
 	return 0;
 }
 
 int
 sim_pthread_join(pthread_t thread, void **result)
 {
-	(void)thread, (void)result;
-	thread_join(sim.current);
+	(void)result;
+	thread_join(sim.current, (unsigned)thread);
 	return 0;
 }
 
 int
 sim_cond_wait(pthread_cond_t *c, pthread_mutex_t *m)
 {
-	(void)c;
 	(void)pthread_mutex_unlock(m);
-	thread_wait(sim.current);
+	thread_wait(c);
 	(void)pthread_mutex_lock(m);
 	return 0;
 }
@@ -55,8 +53,7 @@ sim_cond_wait(pthread_cond_t *c, pthread_mutex_t *m)
 int
 sim_cond_signal(pthread_cond_t *c)
 {
-	(void)c;
-	thread_signal(sim.current);
+	thread_signal(sim.current, c);
 	return 0;
 }
 

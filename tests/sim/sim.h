@@ -10,6 +10,7 @@
  *   world.c      virtual time: events, the run from start to last check
  *   proc.c       processes: start, turn, pause, death
  *   nemesis.c    faults, by profile
+ *   count.c      what has happened, in numbers
  *   client.c     a simulated httpd (the real pending.c) and its clients
  *   seam_*.c     loop, clock, memory, log, streams, disk, writer, engines
  *   check_*.c    what must hold; none of it uses the code that it checks,
@@ -27,10 +28,12 @@
 #include "base/loop.h"
 #include "proto/msg.h"
 #include "raftd/raftd.h"
+#include "tests/sim/count.h"
 
 #define SIM_NODES_MAX 12u /* in a run, one after the other */
 #define SIM_START_MAX 7u  /* ... when it begins, and at a time */
 #define SIM_KEYS_MAX 8u
+#define THREADS_MAX 2u
 #define US UINT64_C(1000) /* virtual nanoseconds */
 #define MS UINT64_C(1000000)
 #define SEC UINT64_C(1000000000)
@@ -116,10 +119,12 @@ enum role { ROLE_RAFTD, ROLE_KVD, ROLE_HTTPD, ROLES };
 struct mem_head; /* seam_process.c */
 struct sim_stream;
 
-/* A helper thread: a second coroutine of its process. */
+/* A helper thread: another coroutine of its process. */
 struct thread {
-	bool exists, waits, done;
-	uint64_t due; /* of the event that counts; 0: none */
+	struct proc *proc;
+	bool exists, done;
+	const void *waits_for; /* a condition; NULL: it does not wait */
+	uint64_t due;          /* of the event that counts; 0: none */
 	void *stack;
 	jmp_buf context;
 	ucontext_t first;
@@ -157,8 +162,8 @@ struct proc {
 	jmp_buf context;
 	ucontext_t first;
 	void (*entry)(void);
-	uint64_t asleep_until; /* in a system call; 0: not */
-	struct thread thread;  /* raftd's writer */
+	uint64_t asleep_until;              /* in a system call; 0: not */
+	struct thread threads[THREADS_MAX]; /* raftd's: writer, snapio */
 
 	struct mem_head *memory; /* all it has allocated, newest first */
 	struct raftd *rd;        /* ROLE_RAFTD, while alive */
@@ -220,9 +225,12 @@ struct sim {
 	uint64_t distance[SIM_NODES_MAX + 1][SIM_NODES_MAX + 1];
 	uint64_t sync_ns; /* a sync takes up to that where disks are slow */
 	uint32_t hunt;    /* per mille: a new leader is struck at once */
+	uint32_t ambush;  /* per mille: who is busy with a snapshot is struck */
+	uint64_t snapshot_rate; /* of transfers, in bytes per second; 0: any */
 	uint64_t cache_bytes;
 	uint64_t segment_bytes, prefill_bytes;
 	uint64_t snapshot_count;
+	uint64_t reserve_bytes; /* of the disk; 0: none */
 	uint64_t value_bytes_max;
 	struct { /* of the Raft core, see raft_config */
 		uint64_t bytes_per_msg, committed_bytes, uncommitted_bytes;
@@ -231,8 +239,8 @@ struct sim {
 	} limits;
 	uint32_t keys; /* that the clients use */
 
-	struct proc *current; /* whose code is running */
-	bool in_thread;       /* ... on its helper thread */
+	struct proc *current;  /* whose code is running */
+	struct thread *thread; /* ... on that one; NULL: its first */
 	jmp_buf scheduler;
 
 	bool violated;
@@ -243,8 +251,12 @@ struct sim {
 
 	/* counters for the summary */
 	uint64_t turns, messages, operations, answered, faults[FAULTS];
-	uint64_t commits, leaders, undecided, installs;
+	uint64_t commits, leaders;
 	uint64_t orders, joins, quorums_lost;
+	uint64_t settled_percent; /* of the time to be well again */
+	size_t calm_from;         /* place in the history */
+	uint64_t by_log; /* keys whose history the search did not decide */
+	uint64_t counts[COUNTS];
 };
 
 extern struct sim sim;
@@ -281,11 +293,11 @@ void proc_yield(struct mono limit);
 _Noreturn void proc_exit(int code);
 /* A system call that takes so long, on whichever thread is running. */
 void proc_sleep(uint64_t ns);
-/* The helper thread: it is started, waits to be signalled, is signalled. */
-void thread_start(struct proc *p, void *(*fn)(void *), void *arg);
-void thread_wait(struct proc *p);
-void thread_signal(struct proc *p);
-void thread_join(struct proc *p);
+/* Helper threads: one is started, waits for a condition, is signalled. */
+unsigned thread_start(struct proc *p, void *(*fn)(void *), void *arg);
+void thread_wait(const void *condition);
+void thread_signal(struct proc *p, const void *condition);
+void thread_join(struct proc *p, unsigned which);
 uint64_t proc_clock(const struct proc *p);
 void node_power_cut(unsigned node);
 void node_power_on(unsigned node);
@@ -304,6 +316,9 @@ void proc_restart(struct proc *p);
 
 void nemesis_start(void);
 void nemesis_new_leader(unsigned node);
+/* A process is busy for so long with what should be struck now and then. */
+void nemesis_ambush(struct proc *p, uint64_t ns, uint32_t per_mille);
+bool nemesis_is_at_work(void);         /* is anything broken just now? */
 void nemesis_stop(void);               /* undo all faults, restart everything */
 bool nemesis_is_member(unsigned node); /* as its leader sees it */
 /* It is none, and has left, or cannot know it. */
@@ -402,10 +417,15 @@ struct disk *disk_new(unsigned node);
 void disk_free(struct disk *d);
 void disk_power_cut(struct disk *d);
 void disk_close_all(struct disk *d); /* its process has ended */
+/* Its process is about to be killed: in the middle of what? */
+void disk_note_kill(const struct disk *d, bool power);
 void disk_set_errors(
     struct disk *d, uint32_t write, uint32_t sync, uint32_t read);
+void disk_set_name_errors(struct disk *d, uint32_t names);
 void disk_set_full(struct disk *d, bool full);
+void disk_set_free(struct disk *d, uint64_t bytes);
 void disk_set_slow(struct disk *d, uint64_t sync_ns);
+bool disk_is_well(const struct disk *d);
 
 /* ---- seam_process.c ---- */
 

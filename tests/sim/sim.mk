@@ -8,7 +8,7 @@
 # become one, so that its names do not meet raftd's.
 
 SIM_O      := build/sim
-SIM_CFLAGS := -std=c11 -D_GNU_SOURCE -I. -fno-common -pthread $(WARN) -O2 -g
+SIM_CFLAGS := -std=c11 -D_GNU_SOURCE -Itests/sim/small -I. -fno-common -pthread $(WARN) -O2 -g
 SIM_SAN    ?=
 ifeq ($(SIM_SAN),1)
 SIM_O      := build/sim-san
@@ -21,7 +21,7 @@ SIM_OWN    := $(wildcard tests/sim/*.c)
 SIM_SHARED := base/buf.c base/blob.c base/hash.c base/metrics.c \
 	base/mono.c base/process.c \
 	$(filter-out proto/link_stream.c proto/link_connect.c,$(wildcard proto/*.c))
-SIM_RAFTD  := $(filter-out raftd/main.c raftd/wal_disk.c raftd/snapio.c raftd/check.c raftd/wal_peek.c raftd/force.c,$(wildcard raftd/*.c)) \
+SIM_RAFTD  := $(filter-out raftd/main.c raftd/wal_disk.c raftd/check.c raftd/wal_peek.c raftd/force.c,$(wildcard raftd/*.c)) \
 	$(wildcard raftd/raft/*.c)
 SIM_KVD    := $(filter-out kvd/engine_lmdb.c kvd/engine_leveldb.c,$(wildcard kvd/*.c))
 SIM_HTTPD  := httpd/pending.c httpd/backlog.c httpd/batch.c
@@ -35,13 +35,17 @@ SIM_RENAME_raftd/writer.c := --redefine-sym pthread_create=sim_pthread_create \
 	--redefine-sym pthread_cond_wait=sim_cond_wait \
 	--redefine-sym pthread_cond_signal=sim_cond_signal \
 	--redefine-sym pthread_sigmask=sim_sigmask
+SIM_RENAME_raftd/snapio.c := $(SIM_RENAME_raftd/writer.c)
 SIM_RENAME_raftd/ready.c := --redefine-sym writer_submit=sim_writer_submit \
 	--redefine-sym writer_done=sim_writer_done
 SIM_RENAME_raftd/snap.c := $(SIM_RENAME_raftd/ready.c)
+SIM_RENAME_raftd/space.c := --redefine-sym statvfs=sim_statvfs
 SIM_RENAME_raftd/store.c := --redefine-sym wal_open=sim_wal_open \
 	--redefine-sym raft_new=sim_raft_new
 SIM_RENAME_kvd/engine_memory.c := \
 	--redefine-sym engine_memory=real_engine_memory
+# Every state, not only those that get into the engine.
+SIM_RENAME_kvd/apply.c := --redefine-sym check_applied=sim_check_applied
 # kvd's main() keeps its state in .bss: the image that is swapped.
 SIM_RENAME_kvd/main.c := --redefine-sym main=kvd_main \
 	--rename-section .bss=sim_image
@@ -56,16 +60,16 @@ $(SIM_O)/tests/sim/%.o: tests/sim/%.c $(SIM_O)/flags
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(SIM_CFLAGS) -MMD -MP -c -o $@ $<
 
-$(SIM_O)/%.o: %.c $(SIM_O)/flags
+$(SIM_O)/%.o: %.c $(SIM_O)/flags tests/sim/sim.mk
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(SIM_CFLAGS) -MMD -MP -c -o $@ $<
 	$(Q)objcopy $(call SIM_RENAMES,$<) $@
 
 # Its own names for what raftd has too; the rest is known to the simulator.
 SIM_KVD_KEEP := kvd_main real_engine_memory state_wire key_record_wire \
-	record_name_state
-$(SIM_O)/kvd.o: $(SIM_KVD:%.c=$(SIM_O)/%.o)
-	$(Q)$(CC) -r -nostdlib -o $@ $^
+	record_name_state check_applied
+$(SIM_O)/kvd.o: $(SIM_KVD:%.c=$(SIM_O)/%.o) tests/sim/sim.mk
+	$(Q)$(CC) -r -nostdlib -o $@ $(filter %.o,$^)
 	$(Q)objcopy $(SIM_KVD_KEEP:%=--keep-global-symbol=%) $@
 
 $(SIM_BIN)/metcd-sim: $(SIM_OBJECTS)
@@ -84,7 +88,7 @@ $(SIM_M)/mutant.o: $(SIM_M)/mutant.c
 ifneq ($(filter $(MUTANT_FILE),$(SIM_KVD)),)
 $(SIM_M)/kvd.o: $(filter-out $(SIM_M_OBJECT),$(SIM_KVD:%.c=$(SIM_O)/%.o)) \
 		$(SIM_M)/mutant.o
-	$(Q)$(CC) -r -nostdlib -o $@ $^
+	$(Q)$(CC) -r -nostdlib -o $@ $(filter %.o,$^)
 	$(Q)objcopy $(SIM_KVD_KEEP:%=--keep-global-symbol=%) $@
 SIM_M_PARTS := $(filter-out $(SIM_O)/kvd.o,$(SIM_OBJECTS)) $(SIM_M)/kvd.o
 else

@@ -11,8 +11,9 @@
 
 #define TAIL_LINES 4096u
 #define LINE_BYTES 256u
-#define SETTLE_ELECTIONS 60u /* to be well again after the faults, and */
-#define SETTLE_MS 15000u     /* at least this */
+#define SETTLE_ELECTIONS 40u /* to be well again after the faults, and */
+#define SETTLE_MS 10000u     /* at least this */
+#define CALM_ELECTIONS 2u
 
 struct sim sim;
 
@@ -279,11 +280,17 @@ draw_settings(void)
 	    rng_chance(r, 350) || (sim.opt.without >> FAULT_ORDER & 1) != 0;
 	sim.forced = rng_chance(r, 500);
 	sim.own_ids = rng_chance(r, 400);
-	/* In half of the runs nodes take snapshots and cut their logs. */
+	/* In most of the runs nodes take snapshots and cut their logs. */
 	sim.snapshot_count = 0;
-	if (rng_below(r, 2) == 0) {
-		sim.snapshot_count = rng_between(r, 5, 60);
+	if (rng_chance(r, 600)) {
+		sim.snapshot_count = rng_between(r, 4, 60);
 		sim.segment_bytes = rng_between(r, 2, 8) << 10;
+	}
+	if (rng_chance(r, 600))
+		sim.reserve_bytes = rng_between(r, 1000, 20000);
+	if (rng_chance(r, 500)) {
+		sim.ambush = (uint32_t)rng_between(r, 20, 400);
+		sim.snapshot_rate = rng_between(r, 3, 60) * 1000;
 	}
 }
 
@@ -383,8 +390,10 @@ settle(void)
 			continue;
 		next_look = sim.now + 10 * MS;
 		nemesis_settle();
-		if (all_are_well(since, commit))
+		if (all_are_well(since, commit)) {
+			sim.settled_percent = (sim.now - since) * 100 / limit;
 			return;
+		}
 	}
 	if (sim.over)
 		return;
@@ -420,6 +429,36 @@ applied_all(unsigned node)
 	       !nemesis_is_member(node) ||
 	       (p->alive && p->rd->feed != NULL && /* not just restarted */
 		   feed_applied(p->rd->feed) == check_raft_committed());
+}
+
+/* All are well, and nothing happens to them: who asks now gets an answer. */
+static void
+calm(void)
+{
+	uint64_t end = sim.now + CALM_ELECTIONS * sim.election_ms * MS;
+
+	sim.calm_from = history.count;
+	while (!sim.over && sim.now < end)
+		step();
+}
+
+/* Not where the core may hold so little that it refuses what is forwarded to
+ * it: who sent it hears nothing then, and waits. */
+static void
+check_calm(void)
+{
+	if (sim.limits.uncommitted_bytes < 1u << 20)
+		return;
+	for (size_t i = sim.calm_from; i < history.count; i++) {
+		const struct op *op = &history.ops[i];
+		const struct node *n = &sim.nodes[op->node];
+
+		if (op->state != OP_DONE && !n->off && !n->wiped &&
+		    nemesis_is_member(op->node))
+			violate("liveness: op %zu of node %u was not answered "
+				"(%s), and nothing had happened for long",
+			    i + 1, op->node, err_word(op->code));
+	}
 }
 
 /* No new operations: wait for those under way and for every kvd. */
@@ -469,7 +508,11 @@ world_run(const struct sim_options *opt)
 		settle();
 	}
 	if (!sim.over)
+		calm();
+	if (!sim.over)
 		drain();
+	if (!sim.over)
+		check_calm();
 	if (!sim.over)
 		last_checks();
 	trace_mix(sim.now);
