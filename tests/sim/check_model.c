@@ -181,6 +181,21 @@ apply(const struct cmd *cmd, uint64_t *revision)
 	return code;
 }
 
+/* A batch that counts as done has been, or nobody waits for it any more. */
+static void
+check_done(const struct cmd_batch *b)
+{
+	for (uint32_t i = 0; i < b->count; i++) {
+		const struct op *op =
+		    history_find(node_of_id(b->node), b->epoch, b->seq, i);
+
+		if (op != NULL && op->applied == 0 && op->state == OP_OPEN)
+			violate("op %zu is waited for, and its batch counts as "
+				"done",
+			    (size_t)(op - history.ops) + 1);
+	}
+}
+
 static void
 apply_batch(struct bytes data)
 {
@@ -199,6 +214,7 @@ apply_batch(struct bytes data)
 		s->done_below = b.done_below;
 	if (!session_admit(s, b.seq)) {
 		count(COUNT_CLIENT_TWICE);
+		check_done(&b);
 		return;
 	}
 	for (uint32_t i = 0; i < b.count; i++) {

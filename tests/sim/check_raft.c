@@ -305,6 +305,8 @@ check_raft_submitted(unsigned node, const struct raft_msg *m)
 			    node, m->snapshot->index, v->committed);
 		take_committed(node, &v->given, m->snapshot->index);
 		count(COUNT_SNAP_INSTALLED);
+		nemesis_ambush(
+		    &sim.nodes[node].procs[ROLE_RAFTD], 2 * MS, sim.ambush);
 	}
 	for (size_t i = 0; i < m->entry_count; i++) {
 		if (m->entries[i].index <= v->committed)
