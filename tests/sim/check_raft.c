@@ -289,6 +289,10 @@ check_raft_submitted(unsigned node, const struct raft_msg *m)
 		    m->vote != v->given_vote)
 			violate("node %u voted twice in term %" PRIu64, node,
 			    m->term);
+		if (m->term > v->given_term && m->vote == sim.nodes[node].id)
+			/* It may win before its disk knows the term. */
+			nemesis_ambush(&sim.nodes[node].procs[ROLE_RAFTD],
+			    2 * MS + sim.sync_ns, sim.ambush / 2);
 		v->given_term = m->term;
 		v->given_vote = m->vote;
 	}

@@ -225,7 +225,7 @@ struct sim {
 	uint64_t distance[SIM_NODES_MAX + 1][SIM_NODES_MAX + 1];
 	uint64_t sync_ns; /* a sync takes up to that where disks are slow */
 	uint32_t hunt;    /* per mille: a new leader is struck at once */
-	uint32_t ambush;  /* per mille: who is busy with a snapshot is struck */
+	uint32_t ambush;  /* per mille: who is at something is struck */
 	uint64_t snapshot_rate; /* of transfers, in bytes per second; 0: any */
 	uint64_t cache_bytes;
 	uint64_t segment_bytes, prefill_bytes;
