@@ -11,8 +11,8 @@
 
 #define TAIL_LINES 4096u
 #define LINE_BYTES 256u
-#define SETTLE_ELECTIONS 40u /* to be well again after the faults, and */
-#define SETTLE_MS 10000u     /* at least this */
+#define SETTLE_ELECTIONS 60u /* to be well again after the faults, and */
+#define SETTLE_MS 15000u     /* at least this */
 #define CALM_ELECTIONS 2u
 
 struct sim sim;
