@@ -312,16 +312,22 @@ thread_entry(void)
 		give_up(p);
 }
 
+static struct thread *
+free_thread(struct proc *p)
+{
+	struct thread *t = p->threads;
+
+	while (t->exists)
+		t++;
+	assert(t < p->threads + THREADS_MAX);
+	return t;
+}
+
 unsigned
 thread_start(struct proc *p, void *(*fn)(void *), void *arg)
 {
-	unsigned which = 0;
-	struct thread *t;
+	struct thread *t = free_thread(p);
 
-	while (p->threads[which].exists)
-		which++;
-	assert(which < THREADS_MAX);
-	t = &p->threads[which];
 	t->proc = p;
 	if (t->stack == NULL)
 		t->stack = malloc(STACK_BYTES);
@@ -338,7 +344,7 @@ thread_start(struct proc *p, void *(*fn)(void *), void *arg)
 	t->first.uc_link = NULL;
 	makecontext(&t->first, thread_entry, 0);
 	thread_at(t, sim.now + 1 + rng_below(&sim.rng[RNG_DISK], 50 * US));
-	return which;
+	return (unsigned)(t - p->threads);
 }
 
 void

@@ -43,7 +43,9 @@ struct fixture {
 static bool reads_fail;
 static unsigned suspected;
 static bool core_waits; /* else this one was asked for */
-static unsigned failures;
+static unsigned failures, successes;
+static struct snap newest;
+static uint64_t match; /* of the receiver, as the core knows */
 
 /* ---- stand-ins ---- */
 
@@ -181,8 +183,25 @@ raft_report_snapshot(struct raft *r, uint64_t id, bool ok)
 	if (!core_waits)
 		fail_msg("this one was asked for: the core knows nothing");
 	assert_int_equal(id, RECEIVER);
-	assert_false(ok);
-	failures++;
+	if (ok)
+		successes++;
+	else
+		failures++;
+}
+
+void
+raft_status(const struct raft *r, struct raft_status *out)
+{
+	(void)r;
+	*out = (struct raft_status){.progress_count = 1,
+	    .progress[0] = {.id = RECEIVER, .match = match}};
+}
+
+const struct snap *
+snaps_newest(const struct snaps *ss)
+{
+	(void)ss;
+	return &newest;
 }
 
 const struct snap *
@@ -292,7 +311,8 @@ setup(void **state)
 
 	fake = (struct link_fake){.peer = {.node = RECEIVER}};
 	reads_fail = false;
-	suspected = failures = 0;
+	suspected = failures = successes = 0;
+	newest.id.index = match = 0;
 	core_waits = false;
 	f->file.id = (struct snapfile_id){
 	    .index = 42, .term = 1, .bytes = FILE_BYTES, .checksum = 9};
@@ -525,6 +545,55 @@ the_core_hears_of_another_refusal_at_once(void **state)
 	assert_int_equal(suspected, 0);
 }
 
+/* All of it has arrived at the receiver. */
+static void
+send_all(struct fixture *f)
+{
+	begin_for_the_core(f);
+	assert_int_equal(says(SNAPMSG_FROM, 1, 0), ERR_OK);
+	run_until(f, 8);
+	assert_int_equal(
+	    says(SNAPMSG_FROM, 1, (uint64_t)8 * SNAP_PIECE_BYTES), ERR_OK);
+	run_until(f, FILE_BYTES / SNAP_PIECE_BYTES);
+	assert_int_equal(transfers_oldest(f->rd.transfers, 90), 42);
+	assert_int_equal(says(SNAPMSG_DONE, 1, FILE_BYTES), ERR_OK);
+}
+
+/* Else it would need one snapshot after the other, where more is written while
+ * one is sent than the log keeps. */
+static void
+the_log_is_kept_until_the_receiver_has_read_on(void **state)
+{
+	struct fixture *f = *state;
+
+	send_all(f);
+	newest.id.index = 80;
+	assert_int_equal(transfers_oldest(f->rd.transfers, 90), 42);
+	transfers_run(f->rd.transfers, mono_now());
+	assert_int_equal(successes, 1);
+	assert_int_equal(transfers_oldest(f->rd.transfers, 90), 42);
+	match = 60;
+	transfers_run(f->rd.transfers, mono_now());
+	assert_int_equal(transfers_oldest(f->rd.transfers, 90), 60);
+	match = 80;
+	transfers_run(f->rd.transfers, mono_now());
+	assert_int_equal(transfers_oldest(f->rd.transfers, 90), 90);
+	assert_int_equal(successes, 1);
+}
+
+static void
+the_log_is_not_kept_for_one_that_does_not_get_on(void **state)
+{
+	struct fixture *f = *state;
+
+	send_all(f);
+	newest.id.index = 80;
+	transfers_run(f->rd.transfers, mono_add_ms(mono_now(), 9000));
+	assert_int_equal(transfers_oldest(f->rd.transfers, 90), 42);
+	transfers_run(f->rd.transfers, mono_add_ms(mono_now(), 10001));
+	assert_int_equal(transfers_oldest(f->rd.transfers, 90), 90);
+}
+
 int
 main(void)
 {
@@ -542,6 +611,12 @@ main(void)
 		teardown),
 	    cmocka_unit_test_setup_teardown(
 		the_core_hears_of_another_refusal_at_once, setup, teardown),
+	    cmocka_unit_test_setup_teardown(
+		the_log_is_kept_until_the_receiver_has_read_on, setup,
+		teardown),
+	    cmocka_unit_test_setup_teardown(
+		the_log_is_not_kept_for_one_that_does_not_get_on, setup,
+		teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
