@@ -71,18 +71,6 @@ link_peer(const struct link *l)
 }
 
 void
-link_set_user(struct link *l, void *user)
-{
-	l->user = user;
-}
-
-void *
-link_user(const struct link *l)
-{
-	return l->user;
-}
-
-void
 links_flush(struct links *ls)
 {
 	struct link *l;

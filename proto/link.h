@@ -101,8 +101,5 @@ const struct msg_hello *link_peer(const struct link *l);
 /* For what the owner logs about a counterpart: true at most once a minute per
  * address.  A dialed link that is refused dials again four times a second. */
 bool link_may_complain(struct link *l);
-/* A pointer of the owner's, NULL at first (accepted links share an arg). */
-void link_set_user(struct link *l, void *user);
-void *link_user(const struct link *l);
 
 #endif

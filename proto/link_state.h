@@ -39,7 +39,6 @@ struct link {
 	struct link *next;
 	const struct link_ops *ops;
 	void *arg;
-	void *user;
 
 	enum link_state state;
 	unsigned ticks;    /* in this state */
