@@ -315,7 +315,24 @@ a_configuration_that_contradicts_itself_is_refused(void **state)
 	c.id = RAFT_NONE;
 	assert_null(raft_new(&c));
 	c = good;
+	c.id = RAFT_APPLY_THREAD;
+	assert_null(raft_new(&c));
+	c = good;
 	c.heartbeat_ticks = 10;
+	assert_null(raft_new(&c));
+	c.heartbeat_ticks = 0;
+	assert_null(raft_new(&c));
+	c = good;
+	c.election_ticks = UINT32_MAX; /* twice it would overflow */
+	assert_null(raft_new(&c));
+	c = good;
+	c.storage = NULL;
+	assert_null(raft_new(&c));
+	c = good;
+	c.random = NULL;
+	assert_null(raft_new(&c));
+	c = good;
+	c.max_inflight_msgs = 0;
 	assert_null(raft_new(&c));
 	c = good;
 	c.read_mode = RAFT_READ_LEASE;
@@ -325,6 +342,8 @@ a_configuration_that_contradicts_itself_is_refused(void **state)
 	assert_null(raft_new(&c));
 	c = good;
 	c.applied = 3; /* not committed */
+	assert_null(raft_new(&c));
+	c.applied = 1; /* compacted: what lies between is gone */
 	assert_null(raft_new(&c));
 	s.hard_state.commit = 3; /* beyond the log */
 	assert_null(raft_new(&good));
