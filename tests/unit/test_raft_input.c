@@ -315,33 +315,108 @@ a_heartbeat_cannot_commit_beyond_the_log(void **state)
 	bench_close(&b);
 }
 
+/* Node 1 leads term 1, with entry 3 that only it has. */
+static void
+lead(struct bench *b)
+{
+	struct raft_msg vote = {
+	    .type = RAFT_MSG_VOTE_RESP, .from = 2, .term = 1};
+
+	assert_int_equal(raft_campaign(b->raft), RAFT_OK);
+	settle(b, false);
+	if (raft_role(b->raft) == RAFT_PRE_CANDIDATE) { /* as the seed has it */
+		vote.type = RAFT_MSG_PRE_VOTE_RESP;
+		assert_int_equal(step(b, &vote), RAFT_OK);
+		vote.type = RAFT_MSG_VOTE_RESP;
+		settle(b, false);
+	}
+	assert_int_equal(step(b, &vote), RAFT_OK);
+	assert_int_equal(raft_role(b->raft), RAFT_LEADER);
+	settle(b, false);
+}
+
 /* Nobody can have of a term what its leader has not. */
 static void
 an_acknowledgement_beyond_the_log_is_refused(void **state)
 {
-	struct raft_msg vote = {
-	    .type = RAFT_MSG_VOTE_RESP, .from = 2, .term = 1};
 	struct raft_msg ack = {
 	    .type = RAFT_MSG_APP_RESP, .from = 2, .term = 1, .index = 4};
 	struct bench b;
 
 	(void)state;
 	bench_open(&b, 1, false);
-	assert_int_equal(raft_campaign(b.raft), RAFT_OK);
-	settle(&b, false);
-	if (raft_role(b.raft) == RAFT_PRE_CANDIDATE) { /* as the seed has it */
-		vote.type = RAFT_MSG_PRE_VOTE_RESP;
-		assert_int_equal(step(&b, &vote), RAFT_OK);
-		vote.type = RAFT_MSG_VOTE_RESP;
-		settle(&b, false);
-	}
-	assert_int_equal(step(&b, &vote), RAFT_OK);
-	assert_int_equal(raft_role(b.raft), RAFT_LEADER);
-	settle(&b, false);
+	lead(&b);
 	assert_int_equal(step(&b, &ack), RAFT_STEP_MALFORMED);
 	ack.index = 3; /* the first entry of the term */
 	assert_int_equal(step(&b, &ack), RAFT_OK);
 	assert_int_equal(raft_commit(b.raft), 3);
+	bench_close(&b);
+}
+
+/* Who has no term yet has nothing that is not committed. */
+static void
+an_answer_of_no_term_acknowledges_what_is_committed(void **state)
+{
+	struct raft_msg ack = {
+	    .type = RAFT_MSG_APP_RESP, .from = 2, .index = 3};
+	struct bench b;
+
+	(void)state;
+	bench_open(&b, 1, false);
+	lead(&b);
+	assert_int_equal(step(&b, &ack), RAFT_STEP_MALFORMED);
+	assert_int_equal(raft_commit(b.raft), 2);
+	ack.index = 2;
+	assert_int_equal(step(&b, &ack), RAFT_OK);
+	ack.reject = true;
+	assert_int_equal(step(&b, &ack), RAFT_STEP_MALFORMED);
+	bench_close(&b);
+}
+
+/* What a snapshot holds is committed, and so right in any term; but no
+ * candidate gives way to one of none (thesis 3.4). */
+static void
+a_snapshot_of_no_term_is_heard_by_followers(void **state)
+{
+	struct raft_snapshot s = {.index = 10, .term = 2};
+	struct raft_msg beat = {
+	    .type = RAFT_MSG_HEARTBEAT, .from = 2, .term = 5};
+	struct raft_msg m = {.type = RAFT_MSG_SNAP, .from = 3, .snapshot = &s};
+	struct raft_status st;
+	struct bench b;
+
+	(void)state;
+	s.conf.voters = (struct raft_ids){.count = 3, .id = {1, 2, 3}};
+	bench_open(&b, 1, false);
+	assert_int_equal(step(&b, &beat), RAFT_OK);
+	assert_int_equal(raft_campaign(b.raft), RAFT_OK);
+	assert_int_equal(step(&b, &m), RAFT_STEP_MALFORMED);
+	beat.term = raft_term(b.raft);
+	assert_int_equal(step(&b, &beat), RAFT_OK);
+	assert_int_equal(step(&b, &m), RAFT_OK);
+	raft_status(b.raft, &st);
+	assert_int_equal(st.last_index, 10);
+	bench_close(&b);
+}
+
+/* A leader does not step down for itself. */
+static void
+a_snapshot_of_the_own_name_is_ignored(void **state)
+{
+	struct raft_snapshot s = {.index = 10, .term = 2};
+	struct raft_msg m = {
+	    .type = RAFT_MSG_SNAP, .from = SELF, .term = 2, .snapshot = &s};
+	struct bench b;
+
+	(void)state;
+	s.conf.voters = (struct raft_ids){.count = 3, .id = {1, 2, 3}};
+	bench_open(&b, 1, false);
+	lead(&b);
+	assert_int_equal(step(&b, &m), RAFT_STEP_MALFORMED);
+	m.term = 1;
+	assert_int_equal(step(&b, &m), RAFT_OK);
+	assert_int_equal(raft_role(b.raft), RAFT_LEADER);
+	assert_int_equal(raft_commit(b.raft), 2);
 	bench_close(&b);
 }
 
@@ -534,6 +609,10 @@ main(void)
 	    cmocka_unit_test(append_entries_must_follow_on_each_other),
 	    cmocka_unit_test(a_heartbeat_cannot_commit_beyond_the_log),
 	    cmocka_unit_test(an_acknowledgement_beyond_the_log_is_refused),
+	    cmocka_unit_test(
+		an_answer_of_no_term_acknowledges_what_is_committed),
+	    cmocka_unit_test(a_snapshot_of_no_term_is_heard_by_followers),
+	    cmocka_unit_test(a_snapshot_of_the_own_name_is_ignored),
 	    cmocka_unit_test(requests_of_the_own_name_are_refused),
 	    cmocka_unit_test(what_was_not_handed_out_cannot_have_been_applied),
 	    cmocka_unit_test(local_messages_and_strangers_are_refused),
