@@ -645,6 +645,63 @@ an_older_acknowledgement_of_reads_takes_nothing_away(void **state)
 	store_close(&s);
 }
 
+/* ---- a storage that has no snapshot now ---- */
+
+static enum raft_rc
+no_snapshot(void *arg, struct raft_snapshot *out)
+{
+	(void)arg;
+	(void)out;
+	return RAFT_UNAVAILABLE;
+}
+
+static enum raft_rc
+empty_snapshot(void *arg, struct raft_snapshot *out)
+{
+	(void)arg;
+	*out = (struct raft_snapshot){0};
+	return RAFT_OK;
+}
+
+static size_t
+snapshots_sent(struct raft *r)
+{
+	const struct raft_ready *rd = raft_ready(r);
+	size_t count = 0;
+
+	for (size_t i = 0; i < rd->message_count; i++)
+		count += rd->messages[i].type == RAFT_MSG_SNAP;
+	raft_advance(r);
+	return count;
+}
+
+/* Nothing is sent to the node, and its answer to a heartbeat tries again. */
+static void
+a_snapshot_that_is_not_there_is_sent_later(void **state)
+{
+	struct raft_storage_ops ops = store_ops;
+	struct raft_msg m = {
+	    .type = RAFT_MSG_HEARTBEAT_RESP, .from = 4, .term = 1};
+	struct store s;
+	struct raft *r;
+
+	(void)state;
+	r = leader_of_five(&s);
+	assert_null(store_compact(&s, 3));
+	r->log.ops = &ops;
+	ops.snapshot = no_snapshot;
+	assert_int_equal(raft_step(r, &m), RAFT_OK);
+	assert_int_equal(snapshots_sent(r), 0);
+	ops.snapshot = empty_snapshot;
+	assert_int_equal(raft_step(r, &m), RAFT_OK);
+	assert_int_equal(snapshots_sent(r), 0);
+	ops.snapshot = store_ops.snapshot;
+	assert_int_equal(raft_step(r, &m), RAFT_OK);
+	assert_int_equal(snapshots_sent(r), 1);
+	raft_free(r);
+	store_close(&s);
+}
+
 static void
 an_entry_is_measured_as_protobuf_encodes_it(void **state)
 {
@@ -690,6 +747,7 @@ main(void)
 	    cmocka_unit_test(a_heartbeat_carries_the_reads_that_wait),
 	    cmocka_unit_test(
 		an_older_acknowledgement_of_reads_takes_nothing_away),
+	    cmocka_unit_test(a_snapshot_that_is_not_there_is_sent_later),
 	    cmocka_unit_test(an_entry_is_measured_as_protobuf_encodes_it),
 	};
 
