@@ -323,12 +323,9 @@ free_thread(struct proc *p)
 	return t;
 }
 
-unsigned
-thread_start(struct proc *p, void *(*fn)(void *), void *arg)
+static void
+thread_prepare(struct thread *t, void *(*fn)(void *), void *arg)
 {
-	struct thread *t = free_thread(p);
-
-	t->proc = p;
 	if (t->stack == NULL)
 		t->stack = malloc(STACK_BYTES);
 	assert(t->stack != NULL);
@@ -343,6 +340,15 @@ thread_start(struct proc *p, void *(*fn)(void *), void *arg)
 	t->first.uc_stack.ss_size = STACK_BYTES;
 	t->first.uc_link = NULL;
 	makecontext(&t->first, thread_entry, 0);
+}
+
+unsigned
+thread_start(struct proc *p, void *(*fn)(void *), void *arg)
+{
+	struct thread *t = free_thread(p);
+
+	t->proc = p;
+	thread_prepare(t, fn, arg);
 	thread_at(t, sim.now + 1 + rng_below(&sim.rng[RNG_DISK], 50 * US));
 	return (unsigned)(t - p->threads);
 }
