@@ -61,7 +61,7 @@
 	X(CHANGE_PROMOTE, "member promoted")                                   \
 	X(CHANGE_REMOVE, "member removed")                                     \
 	X(CHANGE_REPLACE, "member replaced")                                   \
-	X(CHANGE_MOVE, "member moved")                                         \
+	X(CHANGE_MOVE, "member updated") /* moved, or its directory known */   \
 	X(CHANGE_JOINT, "joint state")                                         \
 	X(CHANGE_IN_FAULT, "member change during a fault")                     \
 	X(JOINT_IN_FAULT, "joint state during a fault")                        \
