@@ -34,7 +34,6 @@ conf_installed(struct raft *r)
 {
 	const struct progress *self = tracker_find(&r->tracker, r->id);
 
-	r->learner = self != NULL && self->learner;
 	if (r->role != RAFT_LEADER)
 		return;
 	if (self == NULL || self->learner) {

@@ -254,7 +254,6 @@ struct raft {
 	uint64_t vote;
 	uint64_t lead;
 	enum raft_role role;
-	bool learner; /* this node, by its own configuration */
 
 	struct raft_log log;
 	struct tracker tracker;

@@ -67,7 +67,6 @@ load_state(struct raft *r)
 	wrong = change_restore(&r->tracker, &conf, raft_log_last(&r->log));
 	if (wrong != NULL)
 		return wrong;
-	r->learner = ids_has(&conf.learners, r->id);
 	if (hard.commit != 0 || hard.term != 0 || hard.vote != 0) {
 		if (hard.commit > raft_log_last(&r->log))
 			return "state.commit is out of range";
