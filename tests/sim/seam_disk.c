@@ -195,7 +195,6 @@ tear_sectors(struct inode *n, size_t count)
 {
 	bool whole = rng_chance(rng(), 300);
 	size_t all = draw_cut(count);
-	size_t end = n->now.len > n->durable.len ? n->now.len : n->durable.len;
 	size_t lo = SIZE_MAX, hi = 0;
 
 	for (const struct pending *p = n->pending; p != NULL; p = p->next) {
@@ -208,7 +207,6 @@ tear_sectors(struct inode *n, size_t count)
 	}
 	if (lo == SIZE_MAX)
 		return;
-	assert(hi <= end / SECTOR + 1);
 	for (size_t s = lo; s <= hi; s++) {
 		size_t cut = whole ? all : draw_cut(count), k = 0;
 
