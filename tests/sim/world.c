@@ -345,8 +345,9 @@ start_all(void)
 			    start_event, &sim.nodes[i].procs[r], 0);
 }
 
-/* Has node caught up, does its client get on?  Those who are no members must
- * know it, and have left; those without a disk have nothing to say. */
+/* Has node caught up, does it follow, does its client get on?  Those who are no
+ * members must know it, and have left; those without a disk have nothing to
+ * say. */
 static bool
 node_is_well(unsigned node, uint64_t since, uint64_t commit)
 {
@@ -359,6 +360,7 @@ node_is_well(unsigned node, uint64_t since, uint64_t commit)
 		return nemesis_may_stay(node);
 	return p->alive && p->rd->raft != NULL &&
 	       raft_commit(p->rd->raft) >= commit &&
+	       raft_leader(p->rd->raft) == check_raft_leader() &&
 	       client_progress(node, since);
 }
 
@@ -375,11 +377,14 @@ all_are_well(uint64_t since, uint64_t commit)
 	return true;
 }
 
-/* The rest of a run: no faults, everything must be well in a bounded time. */
+/* The rest of a run: no faults, everything must be well in a bounded time, and
+ * stay so for as long as it takes a node to notice that its leader is silent:
+ * a connection that a fault took may be missed late. */
 static void
 settle(void)
 {
 	uint64_t since = sim.now, commit = check_raft_committed();
+	uint64_t stays = 2 * sim.election_ms * MS, well_from = 0;
 	uint64_t limit = (SETTLE_ELECTIONS * sim.election_ms + SETTLE_MS) * MS;
 	uint64_t next_look = 0;
 	char why[100];
@@ -390,7 +395,13 @@ settle(void)
 			continue;
 		next_look = sim.now + 10 * MS;
 		nemesis_settle();
-		if (all_are_well(since, commit)) {
+		if (!all_are_well(since, commit)) {
+			well_from = 0;
+			continue;
+		}
+		if (well_from == 0)
+			well_from = sim.now;
+		if (sim.now - well_from >= stays) {
 			sim.settled_percent = (sim.now - since) * 100 / limit;
 			return;
 		}
