@@ -360,7 +360,7 @@ node_is_well(unsigned node, uint64_t since, uint64_t commit)
 		return nemesis_may_stay(node);
 	return p->alive && p->rd->raft != NULL &&
 	       raft_commit(p->rd->raft) >= commit &&
-	       raft_leader(p->rd->raft) == check_raft_leader() &&
+	       node_of_id(raft_leader(p->rd->raft)) == check_raft_leader() &&
 	       client_progress(node, since);
 }
 
