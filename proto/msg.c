@@ -268,7 +268,6 @@ msg_control_wire(struct wire *w, struct msg_control *m)
 	wire_bool(w, &m->promote);
 	wire_bool(w, &m->force);
 	wire_text(w, m->address, sizeof(m->address));
-	wire_u64(w, &m->after);
 	return wire_end(w);
 }
 

@@ -183,8 +183,6 @@ struct msg_control {    /* CONTROL, ORDER; zero where it does not apply */
 	bool promote; /* ADD: once it has caught up, without being told */
 	bool force;   /* REMOVE, PROMOTE, REPLACE: though a quorum is at risk */
 	char address[ADDRESS_BYTES_MAX + 1]; /* ADD, REPLACE, UPDATE */
-	uint64_t after; /* ORDER: log index; its change, if there is one by
-			 * now, is behind that */
 };
 struct msg_controlled { /* CONTROLLED, ORDERED */
 	uint64_t token;

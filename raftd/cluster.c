@@ -141,13 +141,6 @@ cluster_order(const struct wal_conf *conf, uint64_t token)
 	return NULL;
 }
 
-bool
-cluster_order_forgotten(const struct wal_conf *conf, uint64_t after)
-{
-	return conf->order_count == WAL_ORDERS_MAX &&
-	       conf->orders[0].index > after;
-}
-
 static void
 member_set(struct wal_conf *conf, const struct wal_member *now)
 {

@@ -199,14 +199,6 @@ start(struct members *ms, struct work *w, const struct raft_status *st,
 
 	if (!may_change(ms, st) || st->conf.voters_outgoing.count > 0)
 		return false;
-	if (w->order.order != MSG_ORDER_LEADER && /* they are no changes */
-	    cluster_order_forgotten(&ms->rd->conf, w->order.after)) {
-		reply(ms, w, ERR_TIMEOUT, 0, 0,
-		    "so many other orders were carried out since this one was "
-		    "given that nobody knows whether it was, too; look at the "
-		    "members before you try again");
-		return true;
-	}
 	gather(ms, st, &f);
 	plan_order(&f, &w->order, &p);
 	switch (p.what) {

@@ -5,10 +5,9 @@
  * An order is answered when its change has taken effect here and that is on
  * this node's disk: whoever was removed may be switched off then.  Orders are
  * known by their tokens: one that comes again, because an answer or a leader
- * was lost, is not done again; if so many others were carried out meanwhile
- * that nobody knows whether it was, it is answered ERR_TIMEOUT.  When
- * leadership is lost all are dropped; those who passed them on pass them on
- * again (orders.h). */
+ * was lost, is not done again, if not too many others were carried out since
+ * (WAL_ORDERS_MAX).  When leadership is lost all are dropped; those who passed
+ * them on pass them on again (orders.h). */
 #ifndef RAFTD_MEMBERS_H
 #define RAFTD_MEMBERS_H
 

@@ -91,7 +91,6 @@ orders_take(struct orders *os, const struct msg_control *m)
 	o->token = m->token;
 	o->control = *m;
 	o->control.token = daemon_random();
-	o->control.after = os->rd->conf.members_index;
 	o->control.old = m->order == MSG_ORDER_LEADER ? RAFT_NONE : m->old;
 	o->began = mono_now();
 	o->next = os->list;

@@ -1,9 +1,7 @@
 /* Orders about members on the node that was given them: kept until they are
  * answered, and passed on to whoever leads.  Without a leader they wait; they
  * are passed on again, with the same token, to every new leader and every now
- * and then, until there is an answer or ORDER_MS have passed.  With them goes
- * the index as of which this node knew the members when it was given the order:
- * by that a leader sees whether it could have forgotten what became of it. */
+ * and then, until there is an answer or ORDER_MS have passed. */
 #ifndef RAFTD_ORDERS_H
 #define RAFTD_ORDERS_H
 

@@ -145,9 +145,6 @@ bool cluster_state_has(const struct raft_conf_state *s, uint64_t id);
 /* What became of the order with this token; NULL: not known. */
 const struct wal_order *cluster_order(
     const struct wal_conf *conf, uint64_t token);
-/* The change of an order, if it was carried out, is behind index `after`: may
- * that have been forgotten? */
-bool cluster_order_forgotten(const struct wal_conf *conf, uint64_t after);
 /* A change took effect: new state, and the members in its context. */
 void cluster_apply(struct wal_conf *conf, uint64_t index,
     const struct raft_conf_change *cc, const struct raft_conf_state *state);

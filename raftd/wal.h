@@ -57,13 +57,15 @@ struct wal_member {
 	char address[ADDRESS_BYTES_MAX + 1];
 };
 /* An order that was carried out: it is not done a second time.  As many are
- * known as can wait at a leader at once. */
+ * remembered as can wait at a leader at once; who has read them from a disk or
+ * was told them by another node knows the last ones. */
 struct wal_order {
 	uint64_t token;
 	uint64_t index; /* of the change */
 	uint64_t id;    /* of the member it was about */
 };
-#define WAL_ORDERS_MAX 64u /* the last ones */
+#define WAL_ORDERS_MAX 64u    /* in memory */
+#define WAL_ORDERS_WRITTEN 8u /* in a record, a snapshot, a message */
 
 /* The configuration, and the members with their addresses.  state is as of
  * index.  All that follows it is as of members_index, which is the same but on

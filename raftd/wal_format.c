@@ -310,7 +310,7 @@ conf_wire(struct wire *w, struct wal_conf *c)
 	for (uint32_t i = 0; wire_err(w) == ERR_OK && i < c->member_count; i++)
 		wal_member_wire(w, &c->members[i]);
 	wire_u32(w, &c->order_count);
-	wire_require(w, c->order_count <= WAL_ORDERS_MAX);
+	wire_require(w, c->order_count <= WAL_ORDERS_WRITTEN);
 	for (uint32_t i = 0; wire_err(w) == ERR_OK && i < c->order_count; i++) {
 		wire_u64(w, &c->orders[i].token);
 		wire_u64(w, &c->orders[i].index);
@@ -324,6 +324,12 @@ wal_conf_encode(const struct wal_conf *conf, struct buf *out)
 	struct wal_conf copy = *conf;
 	struct wire w;
 
+	if (copy.order_count > WAL_ORDERS_WRITTEN) {
+		copy.order_count = WAL_ORDERS_WRITTEN;
+		memcpy(copy.orders,
+		    &conf->orders[conf->order_count - WAL_ORDERS_WRITTEN],
+		    sizeof(copy.orders[0]) * WAL_ORDERS_WRITTEN);
+	}
 	wire_encode(&w, out);
 	conf_wire(&w, &copy);
 	assert(wire_end(&w) == ERR_OK);

@@ -140,8 +140,6 @@ leader_tear_down(void **state)
 void
 give(uint64_t from, struct msg_control m)
 {
-	if (m.after == 0)
-		m.after = rd.conf.members_index;
 	members_take(rd.members, from, &m);
 }
 

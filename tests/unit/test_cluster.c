@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "raftd/context.h"
 #include "raftd/raftd.h"
+#include "raftd/wal_format.h"
 
 static void
 addresses_get_ids_in_their_order(void **state)
@@ -199,16 +200,39 @@ ids_and_directories_are_never_forgotten_and_orders_a_while(void **state)
 	assert_null(cluster_order(&c, 2));
 	assert_non_null(cluster_order(&c, 3));
 	assert_int_equal(c.order_count, WAL_ORDERS_MAX);
-	/* That of the third one has index 14. */
-	assert_true(cluster_order_forgotten(&c, 13));
-	assert_false(cluster_order_forgotten(&c, 14));
-	c.order_count--;
-	assert_false(cluster_order_forgotten(&c, 0));
-	c.order_count++;
 	/* A context that is none changes nothing but the sets. */
 	cc.context = bytes_of_str("garbage");
 	cluster_apply(&c, 50, &cc, &st);
 	assert_int_equal(c.member_count, 2);
+	buf_free(&bytes);
+}
+
+/* Of more no program that reads it would know what to make. */
+static void
+what_is_written_has_the_last_orders(void **state)
+{
+	static const uint32_t counts[] = {0, 8, 9, WAL_ORDERS_MAX};
+	struct wal_conf c, read;
+	struct buf bytes = {0};
+
+	(void)state;
+	assert_int_equal(cluster_parse("h:1", &c), 0);
+	for (size_t k = 0; k < sizeof(counts) / sizeof(counts[0]); k++) {
+		uint32_t n = counts[k], kept = n < 8 ? n : 8;
+
+		c.order_count = n;
+		for (uint32_t i = 0; i < n; i++)
+			c.orders[i] = (struct wal_order){i + 1, i + 2, i + 3};
+		bytes.len = 0;
+		wal_conf_encode(&c, &bytes);
+		assert_int_equal(c.order_count, n);
+		assert_int_equal(
+		    wal_conf_decode(buf_bytes(&bytes), &read), ERR_OK);
+		assert_int_equal(read.order_count, kept);
+		for (uint32_t i = 0; i < kept; i++)
+			assert_memory_equal(&read.orders[i],
+			    &c.orders[n - kept + i], sizeof(read.orders[i]));
+	}
 	buf_free(&bytes);
 }
 
@@ -225,6 +249,7 @@ main(void)
 	    cmocka_unit_test(
 		what_is_known_from_joining_is_not_undone_by_older_changes),
 	    cmocka_unit_test(a_snapshot_brings_newer_members_only),
+	    cmocka_unit_test(what_is_written_has_the_last_orders),
 	    cmocka_unit_test(
 		ids_and_directories_are_never_forgotten_and_orders_a_while),
 	};

@@ -162,50 +162,6 @@ what_another_leader_did_is_answered_and_not_done_again(void **state)
 	assert_int_equal(core.changes, 0);
 }
 
-/* Orders 100, 101, ... of other people, at indexes from `index` on. */
-static void
-remember(uint32_t count, uint64_t index)
-{
-	for (uint32_t i = 0; i < count; i++)
-		rd.conf.orders[rd.conf.order_count++] = (struct wal_order){
-		    .token = 100 + i, .index = index + i, .id = 2};
-}
-
-/* It may be one of those that are not remembered any more. */
-static void
-what_may_have_been_forgotten_is_not_done(void **state)
-{
-	struct msg_control m = order_add(7, "h:4");
-
-	(void)state;
-	remember(WAL_ORDERS_MAX, 31);
-	m.after = 30;
-	give(2, m);
-	run(0);
-	assert_reply(1, 2, 7, ERR_TIMEOUT);
-	assert_why("look at the members");
-	assert_int_equal(core.changes, 0);
-	m.after = 31; /* all behind that are known */
-	give(2, m);
-	run(0);
-	assert_int_equal(reply_count, 1);
-	assert_proposed(1, RAFT_CONF_ADD_LEARNER, 4, 7);
-}
-
-static void
-nothing_is_forgotten_while_there_is_room(void **state)
-{
-	struct msg_control m = order_add(7, "h:4");
-
-	(void)state;
-	remember(WAL_ORDERS_MAX - 1, 31);
-	m.after = 1;
-	give(2, m);
-	run(0);
-	assert_proposed(1, RAFT_CONF_ADD_LEARNER, 4, 7);
-}
-
-/* All that can wait at once are given by one who knows the same. */
 static void
 whoever_waits_is_remembered_for_as_long(void **state)
 {
@@ -215,7 +171,6 @@ whoever_waits_is_remembered_for_as_long(void **state)
 
 		(void)snprintf(
 		    m.address, sizeof(m.address), "h:%u", 100 + (unsigned)i);
-		m.after = 10;
 		give(2, m);
 	}
 	for (unsigned i = 1; i <= WAITING_MAX; i++) {
@@ -411,21 +366,6 @@ who_leads_already_is_answered(void **state)
 	assert_int_equal(core.transfers, 0);
 }
 
-/* It is not a change, and so not among those that are remembered. */
-static void
-an_order_to_lead_is_never_forgotten(void **state)
-{
-	struct msg_control m = order_about(7, MSG_ORDER_LEADER, 3);
-
-	(void)state;
-	remember(WAL_ORDERS_MAX, 31);
-	m.after = 1;
-	give(2, m);
-	run(0);
-	assert_int_equal(reply_count, 0);
-	assert_int_equal(core.transfers, 1);
-}
-
 static void
 a_leader_that_shall_go_hands_over_first(void **state)
 {
@@ -571,8 +511,6 @@ main(void)
 	    TEST(a_core_that_takes_no_change_is_asked_again),
 	    TEST(an_order_that_comes_again_is_done_once),
 	    TEST(what_another_leader_did_is_answered_and_not_done_again),
-	    TEST(what_may_have_been_forgotten_is_not_done),
-	    TEST(nothing_is_forgotten_while_there_is_room),
 	    TEST(whoever_waits_is_remembered_for_as_long),
 	    TEST(a_refusal_has_the_code_of_the_plan_and_is_answered_at_once),
 	    TEST(a_quorum_that_may_come_back_is_waited_for),
@@ -582,7 +520,6 @@ main(void)
 	    TEST(a_joint_configuration_is_left_before_the_next_order),
 	    TEST(leadership_is_handed_over_again_so_often_and_no_more),
 	    TEST(who_leads_already_is_answered),
-	    TEST(an_order_to_lead_is_never_forgotten),
 	    TEST(a_leader_that_shall_go_hands_over_first),
 	    TEST(who_has_caught_up_is_promoted),
 	    TEST(who_is_away_or_has_not_caught_up_is_not_promoted),

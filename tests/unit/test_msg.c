@@ -184,7 +184,7 @@ sample_snapshot(struct all *a)
 		return a;
 	case MSG_CONTROL:
 		a->m.control = (struct msg_control){
-		    1, MSG_ORDER_REPLACE, 4, 3, true, false, "[::1]:3383", 0};
+		    1, MSG_ORDER_REPLACE, 4, 3, true, false, "[::1]:3383"};
 		return a;
 	case MSG_CONTROLLED:
 		a->m.controlled = (struct msg_controlled){
@@ -192,7 +192,7 @@ sample_snapshot(struct all *a)
 		return a;
 	case MSG_ORDER:
 		a->m.control = (struct msg_control){
-		    2, MSG_ORDER_REMOVE, 4, 0, false, true, "", 9};
+		    2, MSG_ORDER_REMOVE, 4, 0, false, true, ""};
 		return a;
 	case MSG_ORDERED:
 		a->m.controlled = (struct msg_controlled){2, ERR_OK, 3, 4, ""};
