@@ -43,7 +43,7 @@ void backlog_expect_none(struct backlog *q);
 void backlog_hold(struct backlog *q, struct mono until, enum err code);
 
 /* May it not leave yet?  Then *wake is no later than the time that changes
- * that. */
+ * that; else hold_code is over, too. */
 bool backlog_is_held(struct backlog *q, struct mono now, struct mono *wake);
 /* Likewise, with so many batches of this way under way. */
 bool backlog_is_gathering(const struct backlog *q, enum way way,

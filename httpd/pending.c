@@ -184,7 +184,7 @@ not_executed(const struct pending *p, const struct waiter *w, enum err *why)
 }
 
 /* One command of a batch is about to be answered "not executed": then the batch
- * must never leave again.  Its waiters go back into the queue, as if it had
+ * must never leave again.  Its waiters go back to the backlog, as if it had
  * never been. */
 static void
 dissolve(struct pending *p, struct batch *b)

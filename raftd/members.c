@@ -331,6 +331,7 @@ members_run(struct members *ms, struct mono now)
 	while (*wp != NULL && (mono_ms_since((*wp)->began, now) >= WORK_MS ||
 				  step(ms, *wp, &st, now)))
 		pop(ms, wp);
-	if (ticked && (ms->list == NULL || ms->list->proposed == 0))
+	if (ticked && (ms->list == NULL ||
+			  (ms->list->proposed == 0 && !ms->list->transferring)))
 		do_duty(ms, &st, now);
 }

@@ -24,7 +24,7 @@ struct peer {
 	struct link *out;                 /* NULL: its address is not known */
 	struct link *out_next;            /* to its new address; NULL: none */
 	struct link *ins[PEER_LINKS_MAX]; /* accepted of this node, up */
-	unsigned in;
+	unsigned in;                      /* how many of them */
 	uint64_t incarnation; /* of its raft directory; 0: not seen yet */
 	bool missed;          /* a message was dropped since the last report */
 	struct hold hold;
@@ -73,7 +73,7 @@ int peers_listen(struct peers *ps, const char *address);
 
 void peers_out_init(struct peers *ps);
 void peers_out_stop(struct peers *ps);
-/* The peer is at that address from now on.  NULL: it is none. */
+/* The peer is at that address from now on.  NULL: it is no address. */
 struct link *peer_dial(struct peer *p, const char *address);
 
 #endif

@@ -169,9 +169,11 @@ in_take(void *arg, struct link *l, uint8_t type, struct wire *w)
 		return take_other(rd, p, l, type, w);
 	if (rmsg_decode(w, &m) != ERR_OK)
 		return ERR_MALFORMED;
-	/* Snapshots come with their files: transfers_take(). */
-	if (m.type == RAFT_MSG_SNAP || m.to != rd->opt.id ||
-	    !sender_is_right(rd, l, &m)) {
+	/* Snapshots come with their files: transfers_take().  An answer is of
+	 * a term: the core takes others, as etcd's does, but who sends them? */
+	if (m.type == RAFT_MSG_SNAP ||
+	    (m.type == RAFT_MSG_APP_RESP && m.term == 0) ||
+	    m.to != rd->opt.id || !sender_is_right(rd, l, &m)) {
 		raft_msg_free(&m);
 		return ERR_MALFORMED;
 	}

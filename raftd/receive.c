@@ -345,6 +345,7 @@ msg_fits(const struct receiving *r, const struct link *l,
 	if (m->type != RAFT_MSG_SNAP || m->to != r->rd->opt.id ||
 	    m->from != link_peer(l)->node || s == NULL ||
 	    s->index != id->index || s->term != id->term ||
+	    s->term > m->term || /* which is so of term 0, too */
 	    m->entry_count > 0 ||
 	    snap_meta_decode(blob_bytes(s->data), &meta) != ERR_OK)
 		return false;

@@ -60,6 +60,7 @@ check_progress(const struct raft *r)
 	for (uint32_t i = 0; i < r->tracker.count; i++) {
 		const struct progress *pr = &r->tracker.prs[i];
 
+		/* A snapshot may be older than what is acknowledged. */
 		assert(pr->match < pr->next ||
 		       pr->state == RAFT_PROGRESS_SNAPSHOT);
 		assert(pr->inflights.count <= pr->inflights.count_max);

@@ -39,6 +39,8 @@
  *   - raft_step() refuses what no working core sends (RAFT_STEP_MALFORMED);
  *   - a committed configuration change that cannot be carried out has no effect
  *     (raft_apply_conf_change), and a leader does not propose one;
+ *   - a proposed change that was dropped is not pending;
+ *   - a pre-vote that a node without a term refuses is not answered;
  *   - raft_read_index() without a leader is refused;
  *   - a single voter answers reads only when it has committed in its term, and
  *     only if it is that voter itself; reads are answered also when a change of
