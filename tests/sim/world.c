@@ -345,6 +345,21 @@ start_all(void)
 			    start_event, &sim.nodes[i].procs[r], 0);
 }
 
+/* Does node follow who leads, and can they talk?  A learner believes in a
+ * leader that it does not hear from. */
+static bool
+follows(const struct raftd *rd)
+{
+	unsigned leader = check_raft_leader();
+	const struct raftd *ld;
+
+	if (leader == 0 || node_of_id(raft_leader(rd->raft)) != leader)
+		return false;
+	ld = sim.nodes[leader].procs[ROLE_RAFTD].rd;
+	return ld == rd || (peers_connected(ld->peers, rd->opt.id) &&
+			       peers_connected(rd->peers, ld->opt.id));
+}
+
 /* Has node caught up, does it follow, does its client get on?  Those who are no
  * members must know it, and have left; those without a disk have nothing to
  * say. */
@@ -359,8 +374,7 @@ node_is_well(unsigned node, uint64_t since, uint64_t commit)
 	if (!nemesis_is_member(node))
 		return nemesis_may_stay(node);
 	return p->alive && p->rd->raft != NULL &&
-	       raft_commit(p->rd->raft) >= commit &&
-	       node_of_id(raft_leader(p->rd->raft)) == check_raft_leader() &&
+	       raft_commit(p->rd->raft) >= commit && follows(p->rd) &&
 	       client_progress(node, since);
 }
 
