@@ -414,8 +414,10 @@ parse(struct command *c, int argc, char *argv[])
 	if (c->nodes_given &&
 	    (c->opt.nodes < 1 || c->opt.nodes > SIM_START_MAX))
 		usage();
-	if (c->jobs < 1 || c->jobs > 64)
+	if (c->jobs < 1)
 		usage();
+	if (c->jobs > 64) /* nproc of a large machine */
+		c->jobs = 64;
 }
 
 int

@@ -290,7 +290,7 @@ draw_settings(void)
 		sim.reserve_bytes = rng_between(r, 1000, 20000);
 	if (rng_chance(r, 500)) {
 		sim.ambush = (uint32_t)rng_between(r, 20, 400);
-		sim.snapshot_rate = 4000 << rng_below(r, 5);
+		sim.snapshot_rate = UINT64_C(4000) << rng_below(r, 5);
 	}
 }
 
