@@ -1,8 +1,10 @@
 /* metcd-sim: seeds one after the other; a failure is shrunk and told. */
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -204,6 +206,35 @@ struct progress { /* what a job has told */
 	struct totals t;
 };
 
+/* A fork that ends with its parent: in an endless loop it would outlive it. */
+static pid_t
+fork_job(void)
+{
+	pid_t parent = getpid(), pid;
+
+	(void)fflush(stdout);
+	pid = fork();
+	if (pid == -1) {
+		perror("metcd-sim: fork");
+		exit(71);
+	}
+	if (pid == 0 &&
+	    (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent))
+		_exit(71);
+	return pid;
+}
+
+static void
+print_crash(uint64_t seed, int status)
+{
+	if (WIFSIGNALED(status))
+		printf("FAILED seed %" PRIu64 ": crashed: %s\n", seed,
+		    strsignal(WTERMSIG(status)));
+	else
+		printf("FAILED seed %" PRIu64 ": crashed: exit status %d\n",
+		    seed, WEXITSTATUS(status));
+}
+
 static void
 job_main(const struct command *c, uint64_t first, unsigned step, int fd)
 {
@@ -251,11 +282,11 @@ watch_job(const struct command *c, unsigned job, struct totals *t)
 		int fds[2], status;
 		pid_t pid;
 
-		(void)fflush(stdout);
-		if (pipe(fds) != 0 || (pid = fork()) == -1) {
-			perror("metcd-sim");
+		if (pipe(fds) != 0) {
+			perror("metcd-sim: pipe");
 			exit(71);
 		}
+		pid = fork_job();
 		if (pid == 0) {
 			(void)close(fds[0]);
 			job_main(c, next, c->jobs, fds[1]);
@@ -269,8 +300,7 @@ watch_job(const struct command *c, unsigned job, struct totals *t)
 		(void)waitpid(pid, &status, 0);
 		if (status == 0 || (c->first_only && t->failed > 0))
 			return;
-		printf("FAILED seed %" PRIu64 ": crashed, status %#x\n", next,
-		    (unsigned)status);
+		print_crash(next, status);
 		t->failed++;
 		if (c->first_only)
 			return;
@@ -285,13 +315,12 @@ run_jobs(const struct command *c, struct totals *t)
 
 	for (unsigned job = 0; job < c->jobs; job++) {
 		int pair[2];
-		pid_t pid;
 
-		if (pipe(pair) != 0 || (pid = fork()) == -1) {
-			perror("metcd-sim");
+		if (pipe(pair) != 0) {
+			perror("metcd-sim: pipe");
 			exit(71);
 		}
-		if (pid == 0) {
+		if (fork_job() == 0) {
 			struct totals mine = {0};
 
 			(void)close(pair[0]);

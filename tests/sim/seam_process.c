@@ -331,8 +331,10 @@ sim_assert_fail(
     const char *what, const char *file, unsigned line, const char *function)
 {
 	violate("assertion failed: %s (%s:%u, %s)", what, file, line, function);
-	if (sim.current == NULL)
-		abort(); /* not inside a process: our own */
+	if (sim.current == NULL) { /* not inside a process: our own */
+		fprintf(stderr, "%s\n", sim.violation);
+		abort();
+	}
 	proc_exit(-1);
 }
 

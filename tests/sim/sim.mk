@@ -81,8 +81,8 @@ ifdef MUTANT
 SIM_M := $(SIM_O)/mutants/$(MUTANT)
 SIM_M_OBJECT := $(SIM_O)/$(MUTANT_FILE:.c=.o)
 
-$(SIM_M)/mutant.o: $(SIM_M)/mutant.c
-	$(Q)$(CC) $(SIM_CFLAGS) -I$(dir $(MUTANT_FILE)) -w -c -o $@ $<
+$(SIM_M)/mutant.o: $(SIM_M)/mutant.c $(SIM_O)/flags tests/sim/sim.mk
+	$(Q)$(CC) $(SIM_CFLAGS) -I$(dir $(MUTANT_FILE)) -w -MMD -MP -c -o $@ $<
 	$(Q)objcopy $(call SIM_RENAMES,$(MUTANT_FILE)) $@
 
 ifneq ($(filter $(MUTANT_FILE),$(SIM_KVD)),)
