@@ -189,6 +189,8 @@ bool space_is_out(const struct space *sp);
 void space_note_proposal(struct space *sp);
 /* Have they since the last time, a while ago? */
 bool space_pressed(struct space *sp, struct mono now);
+/* What need not be there may stay: there is twice what is kept free. */
+bool space_is_ample(const struct space *sp);
 /* Is there room for a file of so many bytes? */
 bool space_for(struct space *sp, uint64_t bytes);
 

@@ -13,6 +13,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -32,6 +33,7 @@ enum part_step { PART_OPEN, PART_WRITE, PART_FINISH };
 struct part {
 	struct raftd *rd;
 	struct receiving *r; /* NULL: dropped */
+	atomic_bool dropped; /* as the helper thread sees it */
 	struct snapfile_id id;
 	unsigned jobs; /* under way */
 	bool opened;
@@ -57,7 +59,7 @@ struct part_job {
 
 struct receiving {
 	struct raftd *rd;
-	struct link *link; /* NULL: none, or it broke */
+	struct link *link; /* NULL: no part, or it broke */
 	uint32_t number;   /* of the last offer on link */
 	struct part *part; /* NULL: nothing is received */
 	bool installs;     /* msg is for the core */
@@ -156,6 +158,9 @@ part_job_run(struct snapio_job *job)
 	const struct wal_disk *d = &p->rd->snap_disk;
 	bool again = false;
 
+	/* The name may be that of another attempt by now. */
+	if (atomic_load(&p->dropped))
+		return false;
 	if (p->err == ERR_OK) {
 		switch (j->step) {
 		case PART_OPEN:
@@ -198,9 +203,11 @@ part_drop(struct receiving *r)
 	struct part *p = r->part;
 
 	r->part = NULL;
+	r->link = NULL;
 	if (p == NULL)
 		return;
 	p->r = NULL;
+	atomic_store(&p->dropped, true);
 	if (p->jobs == 0)
 		part_free(p);
 }
@@ -260,7 +267,6 @@ finished(struct receiving *r, struct part *p)
 	else
 		snaps_publish(rd->snaps);
 	want(r->link, SNAPMSG_DONE, &p->id, r->number, p->id.bytes, ERR_OK);
-	r->link = NULL;
 	part_drop(r);
 }
 
@@ -314,9 +320,7 @@ part_job_done(struct snapio_job *job, bool cancelled)
 		progress(r, p, j);
 	} else if (r != NULL) {
 		want(r->link, SNAPMSG_REFUSED, &p->id, r->number, 0, j->err);
-		r->link = NULL;
-		r->part = NULL;
-		p->r = NULL;
+		part_drop(r);
 	}
 	buf_free(&j->data);
 	mem_free(j);
@@ -382,6 +386,26 @@ take_msg(struct receiving *r, const struct link *l,
 	return ERR_OK;
 }
 
+/* So much of it is still to come. */
+static uint64_t
+missing(const struct raftd *rd, const struct snapfile_id *id)
+{
+	const struct wal_disk *d = &rd->snap_disk;
+	char name[SNAP_NAME_BYTES];
+	int64_t size = 0;
+	int fd;
+
+	snapfile_part_name(id, name);
+	fd = d->open(d->arg, name, false);
+	if (fd != -1) {
+		size = d->size(d->arg, fd);
+		d->close(d->arg, fd);
+	}
+	if (size < 0 || (uint64_t)size > id->bytes)
+		return id->bytes; /* it is begun anew */
+	return id->bytes - (uint64_t)size;
+}
+
 /* OK: the file itself is wanted. */
 static enum err
 is_wanted(struct receiving *r, const struct snapfile_id *id, bool installs)
@@ -395,7 +419,7 @@ is_wanted(struct receiving *r, const struct snapfile_id *id, bool installs)
 		return ERR_NOT_FOUND; /* would not join the log */
 	if (s != NULL && (!installs || snapfile_id_equal(&s->id, id)))
 		return s->checked ? ERR_NOT_MODIFIED : ERR_OVERLOADED;
-	return has_space(r, id, id->bytes) ? ERR_OK : ERR_NO_SPACE;
+	return has_space(r, id, missing(rd, id)) ? ERR_OK : ERR_NO_SPACE;
 }
 
 static void
@@ -428,6 +452,7 @@ receiving_offer(struct receiving *r, struct link *l, struct wire *w)
 	bool installs;
 	enum err e;
 
+	assert(p != NULL || r->link == NULL);
 	if (snapmsg_offer_wire(w, &m) != ERR_OK)
 		return ERR_MALFORMED;
 	if (p != NULL && r->link != NULL && r->link != l &&
@@ -477,7 +502,6 @@ receiving_piece(struct receiving *r, struct link *l, struct wire *w)
 	id = p->id;
 	if (!has_space(r, &id, id.bytes - p->next)) {
 		want(l, SNAPMSG_REFUSED, &id, r->number, 0, ERR_NO_SPACE);
-		r->link = NULL;
 		return ERR_OK;
 	}
 	p->next += m.data.len;

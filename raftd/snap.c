@@ -33,7 +33,9 @@ struct snaps {
 	uint64_t marked;     /* the log's last mark */
 	uint64_t marking;    /* the last one that was given to the writer */
 	unsigned checks;     /* under way */
-	uint64_t due; /* snaps_run() has work once this index is published */
+	uint64_t due;    /* snaps_run() has work once this index is published */
+	uint64_t cut_to; /* how far the log could be cut the last time, */
+	uint64_t cut_at; /* and was allowed to be: others need the rest */
 	char part[SNAP_NAME_BYTES];
 };
 
@@ -364,8 +366,8 @@ remove_old(struct snaps *ss)
 }
 
 /* The log in front of the older of the two, but for log_keep_bytes and for what
- * a follower needs that gets one of them just now.  Not before every byte of
- * both was looked at: what goes cannot be had again. */
+ * other nodes need that get a snapshot, or have just got one.  Not before every
+ * byte of both was looked at: what goes cannot be had again. */
 static void
 cut_log(struct snaps *ss)
 {
@@ -382,7 +384,8 @@ cut_log(struct snaps *ss)
 	index = older->meta.head.index;
 	if (index > ss->marked)
 		index = ss->marked;
-	index = transfers_oldest(rd->transfers, index);
+	ss->cut_to = index;
+	index = ss->cut_at = transfers_oldest(rd->transfers, index);
 	if (index < rlog_first(rd->rlog))
 		return;
 	segment = wal_cut_before(rd->wal, index, rd->opt.log_keep_bytes);
@@ -452,8 +455,14 @@ snaps_run(struct snaps *ss)
 {
 	uint64_t published = feed_published(ss->rd->feed);
 
-	if (ss->checks > 0 || published < ss->due)
+	if (ss->checks > 0)
 		return;
+	if (published < ss->due) {
+		if (transfers_oldest(ss->rd->transfers, ss->cut_to) >
+		    ss->cut_at)
+			cut_log(ss); /* somebody has got on */
+		return;
+	}
 	mark(ss); /* snaps_marked() settles once more */
 	settle(ss);
 	/* Then once the oldest of those ahead has been reached. */

@@ -25,6 +25,7 @@
 #define TINY_DISK 4u
 #define LAST_PART 4u /* of the reserve is never used */
 #define GIVE_WAY_MS 30000u
+#define AMPLE 2u       /* reserves */
 #define RESUME_PART 8u /* service resumes with so much more, of the reserve */
 
 struct space {
@@ -126,6 +127,12 @@ bool
 space_is_out(const struct space *sp)
 {
 	return sp->out;
+}
+
+bool
+space_is_ample(const struct space *sp)
+{
+	return !sp->known || sp->free / AMPLE > sp->reserve;
 }
 
 void

@@ -4,11 +4,8 @@
  * they are sent as far as the receiver's window, the link and the rate allow.
  * The file stays open, so it may be removed meanwhile.
  *
- * The log is not cut behind a file that is sent, nor, when it has arrived,
- * behind what the receiver then gets from the log, until that has reached the
- * newest snapshot.  Else, where more is written in the time that a transfer
- * takes than the log keeps, the node would need one snapshot after the other.
- */
+ * The log is not cut behind a file that is sent, nor, when it has arrived, what
+ * the receiver then reads (behind.c); but the disk must not get full of it. */
 #include "raftd/transfer.h"
 
 #include <assert.h>
@@ -18,6 +15,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "raftd/behind.h"
 #include "raftd/raftd.h"
 #include "raftd/rmsg.h"
 #include "raftd/snap.h"
@@ -31,7 +29,6 @@
 /* A node without space for it is not offered one at each heartbeat, which is
  * when a core that heard of a failure tries again. */
 #define NO_SPACE_MS 10000u
-#define FOLLOW_MS 10000u /* with one that has its file and does not get on */
 
 struct sending {
 	struct snapio_job job; /* first: reads into data */
@@ -51,8 +48,6 @@ struct sending {
 	bool ok;             /* how it ended */
 	bool told;           /* the core was */
 	struct mono tell_at; /* not before */
-	bool follows;        /* over, and it catches up from the log */
-	uint64_t match;      /* how far it has */
 	struct mono moved;   /* last progress */
 	struct mono offered; /* last offer */
 	uint64_t sent;       /* next offset to be sent */
@@ -72,6 +67,7 @@ struct transfers {
 	struct raftd *rd;
 	struct sending *list;
 	struct receiving *receiving;
+	struct behind *behind;
 	uint64_t lost;   /* bit per node: its MsgSnap has no file */
 	uint64_t tokens; /* bytes that may be sent now */
 	struct mono refilled;
@@ -182,9 +178,6 @@ end(struct sending *s, bool ok)
 {
 	s->over = true;
 	s->ok = ok;
-	s->follows = ok && s->msg.snapshot != NULL;
-	s->match = s->id.index;
-	s->moved = mono_now();
 }
 
 /* Where the receiver is.  It has not seen the last offer yet: what it says then
@@ -236,6 +229,9 @@ out_take(void *arg, struct link *l, uint8_t type, struct wire *w)
 		    s->to, s->id.index, s->id.bytes,
 		    mono_ms_since(s->began, mono_now()));
 		end(s, true);
+		if (s->msg.snapshot != NULL) /* the core goes on with it */
+			behind_add(s->rd->transfers->behind, s->to, s->id.index,
+			    s->id.bytes);
 		return ERR_OK;
 	case SNAPMSG_REFUSED:
 		log_warnx("snapshot refused node=%" PRIu64 " index=%" PRIu64
@@ -262,12 +258,21 @@ static const struct link_ops out_ops = {
 
 /* ---- begin, end ---- */
 
+/* The file is not needed any more, which may have been removed. */
+static void
+sending_close(struct sending *s)
+{
+	if (s->fd != -1)
+		s->rd->snap_disk.close(s->rd->snap_disk.arg, s->fd);
+	s->fd = -1;
+	buf_free(&s->data);
+}
+
 static void
 sending_free(struct sending *s)
 {
-	s->rd->snap_disk.close(s->rd->snap_disk.arg, s->fd);
+	sending_close(s);
 	raft_msg_free(&s->msg);
-	buf_free(&s->data);
 	mem_free(s);
 }
 
@@ -342,6 +347,18 @@ transfers_send(struct transfers *ts, const struct raft_msg *m)
 		ts->lost |= UINT64_C(1) << (m->to % 64);
 }
 
+/* It had no space for one, a moment ago. */
+static bool
+is_spared(const struct transfers *ts, uint64_t to)
+{
+	const struct mono now = mono_now();
+
+	for (const struct sending *s = ts->list; s != NULL; s = s->next)
+		if (s->to == to && !mono_reached(s->tell_at, now))
+			return true;
+	return false;
+}
+
 /* A node asks for one as of min or later. */
 static void
 asked(struct transfers *ts, uint64_t to, uint64_t min)
@@ -349,7 +366,7 @@ asked(struct transfers *ts, uint64_t to, uint64_t min)
 	const struct snap *file =
 	    snaps_between(ts->rd->snaps, min, feed_published(ts->rd->feed));
 
-	if (find(ts, to) != NULL)
+	if (find(ts, to) != NULL || is_spared(ts, to))
 		return;
 	if (file == NULL)
 		take_wanted(ts->rd->take); /* and it asks again */
@@ -474,30 +491,6 @@ report_lost(struct transfers *ts)
 	ts->lost = 0;
 }
 
-/* Does a node that has its snapshot still need the log from there? */
-static bool
-still_follows(const struct transfers *ts, struct sending *s, struct mono now)
-{
-	const struct snap *newest = snaps_newest(ts->rd->snaps);
-	struct raft_status st;
-
-	if (!s->follows || find(ts, s->to) != NULL)
-		return false;
-	raft_status(
-	    ts->rd->raft, &st); /* none of others, if it leads no more */
-	for (uint32_t i = 0; i < st.progress_count; i++) {
-		if (st.progress[i].id != s->to)
-			continue;
-		if (st.progress[i].match > s->match) {
-			s->match = st.progress[i].match;
-			s->moved = now;
-		}
-		return newest != NULL && s->match < newest->id.index &&
-		       mono_ms_since(s->moved, now) <= FOLLOW_MS;
-	}
-	return false;
-}
-
 /* True: s, which is over, can be freed. */
 static bool
 finish(struct transfers *ts, struct sending *s, struct mono now)
@@ -506,12 +499,14 @@ finish(struct transfers *ts, struct sending *s, struct mono now)
 		link_close(s->link);
 		s->link = NULL;
 	}
+	if (!s->reading)
+		sending_close(s);
 	if (!mono_reached(s->tell_at, now))
 		return false;
 	if (!s->told && s->msg.snapshot != NULL && find(ts, s->to) == NULL)
 		raft_report_snapshot(ts->rd->raft, s->to, s->ok);
 	s->told = true;
-	return !s->reading && !still_follows(ts, s, now);
+	return !s->reading;
 }
 
 void
@@ -536,18 +531,20 @@ transfers_run(struct transfers *ts, struct mono now)
 		*p = s->next;
 		sending_free(s);
 	}
+	behind_run(ts->behind, now); /* the core has heard who got his file */
 }
 
 uint64_t
 transfers_oldest(const struct transfers *ts, uint64_t index)
 {
-	for (const struct sending *s = ts->list; s != NULL; s = s->next) {
-		if (!s->over && s->id.index < index)
+	uint64_t first = rlog_first(ts->rd->rlog);
+
+	if (!space_is_ample(ts->rd->space))
+		return index;
+	for (const struct sending *s = ts->list; s != NULL; s = s->next)
+		if (!s->over && s->id.index < index && s->id.index + 1 >= first)
 			index = s->id.index;
-		if (s->follows && s->match < index)
-			index = s->match;
-	}
-	return index;
+	return behind_oldest(ts->behind, index);
 }
 
 /* ---- asking ---- */
@@ -616,6 +613,7 @@ transfers_open(struct raftd *rd)
 	ts->rd = rd;
 	ts->refilled = mono_now();
 	ts->receiving = receiving_open(rd);
+	ts->behind = behind_open(rd);
 	loop_timer_init(rd->loop, &ts->wake, on_wake, ts);
 	return ts;
 }
@@ -634,5 +632,6 @@ transfers_close(struct transfers *ts)
 		sending_free(s);
 	}
 	receiving_close(ts->receiving);
+	behind_close(ts->behind);
 	mem_free(ts);
 }

@@ -39,8 +39,9 @@ enum err transfers_take(
     struct transfers *ts, struct link *l, uint8_t type, struct wire *w);
 void transfers_down(struct transfers *ts, struct link *l);
 void transfers_run(struct transfers *ts, struct mono now);
-/* The smallest index from which on somebody needs the log, who is sent a
- * snapshot or has just got one, if it is below index; else that. */
+/* The smallest index from which on the log is kept for somebody who is sent a
+ * snapshot or has just got one, if it is below index; else that.  It is not
+ * kept for anybody when space gets scarce. */
 uint64_t transfers_oldest(const struct transfers *ts, uint64_t index);
 
 /* ---- receive.c ---- */

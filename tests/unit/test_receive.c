@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <semaphore.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -17,6 +18,7 @@
 #include "raftd/transfer.h"
 #include "tests/crash/memdisk.h"
 #include "tests/unit/link_fake.h"
+#include "tests/unit/log_fixture.h"
 
 #define INDEX 42u
 #define CHUNK_BYTES (700u << 10)
@@ -378,6 +380,58 @@ without_room_it_is_refused_before_anything_is_written(void **state)
 	assert_int_equal(begin(f), 0);
 }
 
+static void
+what_is_there_needs_no_room(void **state)
+{
+	struct fixture *f = *state;
+	size_t since;
+
+	(void)begin(f);
+	assert_int_equal(piece(f, 0, PIECE), ERR_OK);
+	wait_written(f, PIECE);
+	receiving_close(f->r);
+	f->r = receiving_open(&f->rd);
+	since = f->link.sent;
+	room = f->id.bytes - PIECE;
+	assert_int_equal(offer_as(f, &f->link, (struct bytes){0}), ERR_OK);
+	assert_refused(f, since, ERR_NO_SPACE);
+	room++;
+	assert_int_equal(begin(f), PIECE);
+}
+
+/* It is offered every ten seconds. */
+static void
+want_of_space_is_said_once_until_a_file_was_received(void **state)
+{
+	struct fixture *f = *state;
+	struct borrowed b = borrow_pipe();
+	unsigned said[3] = {0};
+
+	for (unsigned i = 0; i < 3; i++) {
+		const char *p;
+
+		room = i == 1 ? PLENTY : 0;
+		if (i == 1) {
+			assert_int_equal(begin(f), 0);
+			rest(f, 0);
+			wait_done(f);
+		} else {
+			for (unsigned n = 0; n < 3; n++)
+				assert_int_equal(
+				    offer_as(f, &f->link, (struct bytes){0}),
+				    ERR_OK);
+		}
+		for (p = take(b.read_fd);
+		     (p = strstr(p, "snapshot refused: too little")) != NULL;
+		     p++)
+			said[i]++;
+	}
+	give_back(b);
+	assert_int_equal(said[0], 1);
+	assert_int_equal(said[1], 0);
+	assert_int_equal(said[2], 1);
+}
+
 /* Others write, too: the log needs what is left. */
 static void
 a_disk_that_fills_meanwhile_ends_it_and_it_is_tried_again(void **state)
@@ -406,6 +460,51 @@ a_disk_that_fills_meanwhile_ends_it_and_it_is_tried_again(void **state)
 	assert_int_equal(begin(f), 0);
 	rest(f, 0);
 	wait_done(f);
+}
+
+/* Holds the helper thread. */
+struct gate {
+	struct snapio_job job; /* first */
+	sem_t open;
+};
+
+static bool
+gate_run(struct snapio_job *job)
+{
+	assert_int_equal(sem_wait(&((struct gate *)job)->open), 0);
+	return false;
+}
+
+static void
+gate_done(struct snapio_job *job, bool cancelled)
+{
+	(void)job, (void)cancelled;
+}
+
+/* What was to be done to the first attempt's file must not be done to the
+ * second's, which has the same name. */
+static void
+an_attempt_that_was_given_up_leaves_the_next_one_its_file(void **state)
+{
+	struct fixture *f = *state;
+	struct gate gate = {.job = {.run = gate_run, .done = gate_done}};
+	size_t since;
+
+	assert_int_equal(sem_init(&gate.open, 0, 0), 0);
+	(void)begin(f);
+	rest(f, 0);
+	snapio_submit(f->rd.snapio, &gate.job);
+	wait_written(f, f->id.bytes); /* the check waits at the gate */
+	since = f->link.sent;
+	f->id.checksum++;
+	assert_int_equal(offer_as(f, &f->link, (struct bytes){0}), ERR_OK);
+	f->id.checksum--;
+	assert_int_equal(offer_as(f, &f->link, (struct bytes){0}), ERR_OK);
+	assert_int_equal(f->link.sent, since);
+	assert_int_equal(sem_post(&gate.open), 0);
+	assert_int_equal(answer(f, &f->link, since).offset, f->id.bytes);
+	wait_done(f);
+	(void)sem_destroy(&gate.open);
 }
 
 /* The page cache has what the disk has not got: it would be checked there, and
@@ -484,6 +583,14 @@ main(void)
 	    cmocka_unit_test_setup_teardown(
 		without_room_it_is_refused_before_anything_is_written, setup,
 		teardown),
+	    cmocka_unit_test_setup_teardown(
+		what_is_there_needs_no_room, setup, teardown),
+	    cmocka_unit_test_setup_teardown(
+		want_of_space_is_said_once_until_a_file_was_received, setup,
+		teardown),
+	    cmocka_unit_test_setup_teardown(
+		an_attempt_that_was_given_up_leaves_the_next_one_its_file,
+		setup, teardown),
 	    cmocka_unit_test_setup_teardown(
 		a_disk_that_fills_meanwhile_ends_it_and_it_is_tried_again,
 		setup, teardown),

@@ -27,6 +27,7 @@ struct fixture {
 };
 
 static uint64_t published;
+static uint64_t needed; /* the log from there on, by other nodes */
 static struct fixture *running;
 
 /* ---- stand-ins ---- */
@@ -42,7 +43,7 @@ uint64_t
 transfers_oldest(const struct transfers *ts, uint64_t index)
 {
 	(void)ts;
-	return index;
+	return needed < index ? needed : index;
 }
 
 static struct writer_job *staged;
@@ -70,6 +71,7 @@ setup(void **state)
 	f->rd.identity = (struct wal_identity){1, 1, 5};
 	f->rd.loop = loop_open();
 	published = LAST;
+	needed = UINT64_MAX;
 	running = f;
 	*state = f;
 	return 0;
@@ -275,6 +277,30 @@ two_are_kept_and_the_log_is_cut_behind_the_older(void **state)
 	assert_true(exists(f, 300));
 }
 
+/* A node that reads on, or is not waited for any longer: there may be no other
+ * snapshot for a long time, nor ever if the disk is full of what is kept. */
+static void
+what_nobody_needs_any_more_is_cut_without_another_snapshot(void **state)
+{
+	struct fixture *f = *state;
+
+	begin(f);
+	needed = 50;
+	add(f, 100);
+	add(f, 200);
+	assert_cut_to(f, 50);
+	add(f, 300);
+	assert_cut_to(f, 50);
+	needed = 150;
+	settle(f, true);
+	assert_cut_to(f, 150);
+	needed = UINT64_MAX;
+	settle(f, true);
+	assert_cut_to(f, 200);
+	assert_true(exists(f, 200));
+	assert_true(exists(f, 300));
+}
+
 /* Files from another node that were not installed before a crash. */
 static void
 files_ahead_of_the_log_do_not_count(void **state)
@@ -435,6 +461,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	    TEST(two_are_kept_and_the_log_is_cut_behind_the_older),
+	    TEST(what_nobody_needs_any_more_is_cut_without_another_snapshot),
 	    TEST(files_ahead_of_the_log_do_not_count),
 	    TEST(a_file_ahead_counts_once_the_log_reaches_it),
 	    TEST(what_was_marked_is_cut_at_the_next_start),

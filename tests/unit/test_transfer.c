@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "raftd/behind.h"
 #include "raftd/raftd.h"
 #include "raftd/snap.h"
 #include "raftd/snapmsg.h"
@@ -44,8 +45,11 @@ static bool reads_fail;
 static unsigned suspected;
 static bool core_waits; /* else this one was asked for */
 static unsigned failures, successes;
-static struct snap newest;
-static uint64_t match; /* of the receiver, as the core knows */
+static uint64_t behind; /* the receiver has got this one; 0: none */
+static unsigned runs;   /* of the list of these */
+static uint64_t first;  /* of the log */
+static bool ample;      /* space on the disk */
+static unsigned opened; /* files, at the moment */
 
 /* ---- stand-ins ---- */
 
@@ -189,19 +193,59 @@ raft_report_snapshot(struct raft *r, uint64_t id, bool ok)
 		failures++;
 }
 
-void
-raft_status(const struct raft *r, struct raft_status *out)
+struct behind *
+behind_open(struct raftd *rd)
 {
-	(void)r;
-	*out = (struct raft_status){.progress_count = 1,
-	    .progress[0] = {.id = RECEIVER, .match = match}};
+	(void)rd;
+	return NULL;
 }
 
-const struct snap *
-snaps_newest(const struct snaps *ss)
+void
+behind_close(struct behind *b)
 {
-	(void)ss;
-	return &newest;
+	(void)b;
+}
+
+void
+behind_add(struct behind *b, uint64_t node, uint64_t index, uint64_t bytes)
+{
+	(void)b;
+	if (!core_waits)
+		fail_msg("this one was asked for: it reads no log");
+	assert_int_equal(node, RECEIVER);
+	assert_int_equal(index, 42);
+	assert_int_equal(bytes, FILE_BYTES);
+	behind = index;
+}
+
+/* Not before the core knows. */
+void
+behind_run(struct behind *b, struct mono now)
+{
+	(void)b, (void)now;
+	assert_int_equal(successes, behind != 0);
+	runs++;
+}
+
+uint64_t
+behind_oldest(const struct behind *b, uint64_t index)
+{
+	(void)b;
+	return behind != 0 && behind < index ? behind : index;
+}
+
+uint64_t
+rlog_first(const struct rlog *l)
+{
+	(void)l;
+	return first;
+}
+
+bool
+space_is_ample(const struct space *sp)
+{
+	(void)sp;
+	return ample;
 }
 
 const struct snap *
@@ -280,13 +324,17 @@ static int
 disk_open(void *arg, const char *name, bool create)
 {
 	(void)arg, (void)name;
-	return create ? -1 : 3;
+	assert_false(create);
+	opened++;
+	return 3;
 }
 
 static void
 disk_close(void *arg, int fd)
 {
-	(void)arg, (void)fd;
+	(void)arg;
+	assert_int_equal(fd, 3);
+	opened--;
 }
 
 static ssize_t
@@ -312,7 +360,11 @@ setup(void **state)
 	fake = (struct link_fake){.peer = {.node = RECEIVER}};
 	reads_fail = false;
 	suspected = failures = successes = 0;
-	newest.id.index = match = 0;
+	behind = 0;
+	runs = 0;
+	first = 1;
+	ample = true;
+	opened = 0;
 	core_waits = false;
 	f->file.id = (struct snapfile_id){
 	    .index = 42, .term = 1, .bytes = FILE_BYTES, .checksum = 9};
@@ -336,6 +388,7 @@ teardown(void **state)
 	snapio_close(f->rd.snapio);
 	transfers_close(f->rd.transfers);
 	loop_close(f->rd.loop);
+	assert_int_equal(opened, 0);
 	buf_free(&fake.out);
 	mem_free(f);
 	return 0;
@@ -369,9 +422,8 @@ says(enum snapmsg_what what, uint32_t number, uint64_t offset)
 	return says_why(what, number, offset, ERR_OK);
 }
 
-/* Another node asks for a file, and its connection is up. */
 static void
-begin(struct fixture *f)
+asks(struct fixture *f)
 {
 	struct snapmsg_want m = {.what = SNAPMSG_ASK, .id = {.index = 1}};
 	struct buf body = {0};
@@ -384,6 +436,13 @@ begin(struct fixture *f)
 	    transfers_take(f->rd.transfers, fake_link(), MSG_SNAP_WANT, &dec),
 	    ERR_OK);
 	buf_free(&body);
+}
+
+/* Another node asks for a file, and its connection is up. */
+static void
+begin(struct fixture *f)
+{
+	asks(f);
 	assert_int_equal(
 	    fake.ops->up(fake.arg, fake_link(), &fake.peer), ERR_OK);
 	assert_int_equal(fake.offers, 1);
@@ -513,19 +572,40 @@ static void
 a_node_without_space_is_left_in_peace_for_a_while(void **state)
 {
 	struct fixture *f = *state;
-	struct mono now;
+	struct mono before = mono_now(), after;
 
 	begin_for_the_core(f);
 	assert_int_equal(says_why(SNAPMSG_REFUSED, 1, 0, ERR_NO_SPACE), ERR_OK);
-	now = mono_now();
-	transfers_run(f->rd.transfers, now);
+	after = mono_now();
+	transfers_run(f->rd.transfers, after);
 	assert_true(fake.closed);
-	transfers_run(f->rd.transfers, mono_add_ms(now, 9000));
+	assert_int_equal(opened, 0); /* what is removed takes no space */
+	transfers_run(f->rd.transfers, mono_add_ms(before, 9999));
 	assert_int_equal(failures, 0);
-	transfers_run(f->rd.transfers, mono_add_ms(now, 10001));
+	transfers_run(f->rd.transfers, mono_add_ms(after, 10001));
 	assert_int_equal(failures, 1);
-	transfers_run(f->rd.transfers, mono_add_ms(now, 20002));
+	transfers_run(f->rd.transfers, mono_add_ms(after, 20002));
 	assert_int_equal(failures, 1);
+	assert_int_equal(behind, 0);
+}
+
+/* Neither is one that asks, although it asks again and again. */
+static void
+nor_is_one_that_asks_offered_another_at_once(void **state)
+{
+	struct fixture *f = *state;
+
+	begin(f);
+	asks(f); /* it has not seen the offer yet */
+	assert_int_equal(opened, 1);
+	assert_int_equal(says_why(SNAPMSG_REFUSED, 1, 0, ERR_NO_SPACE), ERR_OK);
+	asks(f);
+	transfers_run(f->rd.transfers, mono_now());
+	asks(f);
+	assert_int_equal(opened, 0);
+	transfers_run(f->rd.transfers, mono_add_ms(mono_now(), 10001));
+	asks(f);
+	assert_int_equal(opened, 1);
 }
 
 static void
@@ -538,11 +618,13 @@ the_core_hears_of_another_refusal_at_once(void **state)
 	transfers_run(f->rd.transfers, f->now); /* the helper thread reads */
 	assert_int_equal(
 	    says_why(SNAPMSG_REFUSED, 1, 0, ERR_OVERLOADED), ERR_OK);
+	assert_int_equal(transfers_oldest(f->rd.transfers, 90), 90);
 	transfers_run(f->rd.transfers, mono_now());
 	assert_int_equal(failures, 1);
 	transfers_run(f->rd.transfers, mono_now());
 	assert_int_equal(failures, 1);
 	assert_int_equal(suspected, 0);
+	assert_int_equal(behind, 0);
 }
 
 /* All of it has arrived at the receiver. */
@@ -559,39 +641,52 @@ send_all(struct fixture *f)
 	assert_int_equal(says(SNAPMSG_DONE, 1, FILE_BYTES), ERR_OK);
 }
 
-/* Else it would need one snapshot after the other, where more is written while
- * one is sent than the log keeps. */
+/* While it is sent, and then what is read on from there. */
 static void
-the_log_is_kept_until_the_receiver_has_read_on(void **state)
+the_log_is_kept_for_who_gets_one(void **state)
 {
 	struct fixture *f = *state;
+	struct transfers *ts = f->rd.transfers;
 
 	send_all(f);
-	newest.id.index = 80;
-	assert_int_equal(transfers_oldest(f->rd.transfers, 90), 42);
-	transfers_run(f->rd.transfers, mono_now());
+	assert_int_equal(behind, 42);
+	assert_int_equal(transfers_oldest(ts, 90), 42);
+	assert_int_equal(transfers_oldest(ts, 30), 30);
+	runs = 0;
+	transfers_run(ts, mono_now());
+	assert_int_equal(runs, 1);
 	assert_int_equal(successes, 1);
-	assert_int_equal(transfers_oldest(f->rd.transfers, 90), 42);
-	match = 60;
-	transfers_run(f->rd.transfers, mono_now());
-	assert_int_equal(transfers_oldest(f->rd.transfers, 90), 60);
-	match = 80;
-	transfers_run(f->rd.transfers, mono_now());
-	assert_int_equal(transfers_oldest(f->rd.transfers, 90), 90);
-	assert_int_equal(successes, 1);
+	assert_int_equal(transfers_oldest(ts, 90), 42);
+	while (opened != 0) { /* the helper thread has read ahead */
+		(void)loop_wait(f->rd.loop, mono_add_ms(mono_now(), 1));
+		snapio_take(f->rd.snapio);
+		transfers_run(ts, mono_now());
+	}
+	behind = 60;
+	assert_int_equal(transfers_oldest(ts, 90), 60);
 }
 
 static void
-the_log_is_not_kept_for_one_that_does_not_get_on(void **state)
+the_log_is_not_kept_when_space_gets_scarce(void **state)
 {
 	struct fixture *f = *state;
+	struct transfers *ts = f->rd.transfers;
 
-	send_all(f);
-	newest.id.index = 80;
-	transfers_run(f->rd.transfers, mono_add_ms(mono_now(), 9000));
-	assert_int_equal(transfers_oldest(f->rd.transfers, 90), 42);
-	transfers_run(f->rd.transfers, mono_add_ms(mono_now(), 10001));
-	assert_int_equal(transfers_oldest(f->rd.transfers, 90), 90);
+	begin_for_the_core(f);
+	assert_int_equal(transfers_oldest(ts, 90), 42);
+	ample = false;
+	assert_int_equal(transfers_oldest(ts, 90), 90);
+	first = 43;
+	ample = true;
+	assert_int_equal(transfers_oldest(ts, 90), 42);
+	first = 44; /* what it needs next is gone: the rest is of no use */
+	assert_int_equal(transfers_oldest(ts, 90), 90);
+	behind = 60;
+	assert_int_equal(transfers_oldest(ts, 90), 60);
+	ample = false;
+	assert_int_equal(transfers_oldest(ts, 90), 90);
+	ample = true;
+	behind = 0;
 }
 
 int
@@ -612,11 +707,11 @@ main(void)
 	    cmocka_unit_test_setup_teardown(
 		the_core_hears_of_another_refusal_at_once, setup, teardown),
 	    cmocka_unit_test_setup_teardown(
-		the_log_is_kept_until_the_receiver_has_read_on, setup,
-		teardown),
+		nor_is_one_that_asks_offered_another_at_once, setup, teardown),
 	    cmocka_unit_test_setup_teardown(
-		the_log_is_not_kept_for_one_that_does_not_get_on, setup,
-		teardown),
+		the_log_is_kept_for_who_gets_one, setup, teardown),
+	    cmocka_unit_test_setup_teardown(
+		the_log_is_not_kept_when_space_gets_scarce, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -108,9 +108,10 @@ UNIT_snapio := raftd/snapio.c base/loop.c base/mono.c base/mem.c base/log.c
 UNIT_transfer := raftd/transfer.c raftd/snapmsg.c raftd/rmsg.c \
 	raftd/raft/msg.c proto/wire.c proto/err.c base/blob.c base/buf.c \
 	$(UNIT_snapio)
+UNIT_behind := raftd/behind.c base/mono.c base/mem.c base/log.c
 UNIT_snapfile := raftd/snapfile.c $(UNIT_wal_crash)
 UNIT_LIBS_snapfile := -lxxhash
-UNIT_receive := tests/unit/link_fake.c raftd/receive.c raftd/snapmsg.c \
+UNIT_receive := tests/unit/link_fake.c tests/unit/log_fixture.c raftd/receive.c raftd/snapmsg.c \
 	raftd/snapfile.c raftd/snapio.c raftd/rmsg.c raftd/wal_format.c \
 	raftd/raft/msg.c tests/crash/memdisk.c proto/msg.c proto/wire.c proto/err.c \
 	base/blob.c base/buf.c base/hash.c base/log.c base/loop.c base/mem.c \
