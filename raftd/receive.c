@@ -26,6 +26,7 @@
 
 #define UNWRITTEN_BYTES_MAX (16u * SNAP_PIECE_BYTES)
 #define CHECK_CHUNKS 8u /* read by one slice of the check */
+#define ASK_MS 3000u    /* between two nodes that are asked */
 
 enum part_step { PART_OPEN, PART_WRITE, PART_FINISH };
 
@@ -65,6 +66,8 @@ struct receiving {
 	bool installs;     /* msg is for the core */
 	bool lacks_space;  /* as was said; until a file was received */
 	struct raft_msg msg;
+	struct mono asked; /* when last, and whom */
+	uint32_t asked_at;
 };
 
 /* ---- the helper thread ---- */
@@ -247,6 +250,28 @@ want(struct link *l, enum snapmsg_what what, const struct snapfile_id *id,
 		return; /* it offers again */
 	(void)snapmsg_want_wire(w, &m);
 	link_end(l);
+}
+
+/* ---- asking ---- */
+
+/* One node after the other, each time the next one that is connected. */
+void
+receiving_ask(struct receiving *r, uint64_t min)
+{
+	const struct wal_conf *conf = &r->rd->conf;
+	const struct snapfile_id id = {.index = min};
+	const struct mono now = mono_now();
+	struct link *l = NULL;
+
+	if (mono_ms_since(r->asked, now) < ASK_MS)
+		return;
+	r->asked = now;
+	for (uint32_t i = 0; i < conf->member_count && l == NULL; i++) {
+		r->asked_at = (r->asked_at + 1) % conf->member_count;
+		l = peers_link(r->rd->peers, conf->members[r->asked_at].id);
+	}
+	if (l != NULL)
+		want(l, SNAPMSG_ASK, &id, 0, 0, ERR_OK);
 }
 
 /* ---- progress ---- */

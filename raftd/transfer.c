@@ -17,6 +17,7 @@
 #include "base/mem.h"
 #include "raftd/behind.h"
 #include "raftd/raftd.h"
+#include "raftd/rate.h"
 #include "raftd/rmsg.h"
 #include "raftd/snap.h"
 #include "raftd/snapmsg.h"
@@ -25,7 +26,6 @@
 #define READ_BYTES (4u * SNAP_PIECE_BYTES)   /* read at once */
 #define PATIENCE_MS 30000u /* without any progress: given up */
 #define OFFER_MS 3000u     /* without any: offered again */
-#define ASK_MS 3000u       /* between two nodes that are asked */
 /* A node without space for it is not offered one at each heartbeat, which is
  * when a core that heard of a failure tries again. */
 #define NO_SPACE_MS 10000u
@@ -68,12 +68,9 @@ struct transfers {
 	struct sending *list;
 	struct receiving *receiving;
 	struct behind *behind;
-	uint64_t lost;   /* bit per node: its MsgSnap has no file */
-	uint64_t tokens; /* bytes that may be sent now */
-	struct mono refilled;
-	struct loop_timer wake; /* when there are tokens again */
-	struct mono asked;      /* transfers_ask: when last, and whom */
-	uint32_t asked_at;
+	uint64_t lost; /* bit per node: its MsgSnap has no file */
+	struct rate rate;
+	struct loop_timer wake; /* when it allows more */
 };
 
 /* ---- reading ahead ---- */
@@ -376,39 +373,16 @@ asked(struct transfers *ts, uint64_t to, uint64_t min)
 
 /* ---- going on ---- */
 
-static void
-refill(struct transfers *ts, struct mono now)
-{
-	uint64_t rate = ts->rd->opt.snapshot_rate_bytes;
-	uint64_t burst =
-	    rate / 4 > SNAP_PIECE_BYTES ? rate / 4 : SNAP_PIECE_BYTES;
-	uint64_t us = mono_us_since(ts->refilled, now);
-
-	if (us > 1000000)
-		us = 1000000;
-	ts->tokens += rate * us / 1000000;
-	if (ts->tokens > burst)
-		ts->tokens = burst;
-	ts->refilled = now;
-}
-
 /* False: not yet, and a timer is set. */
 static bool
 may_send(struct transfers *ts, uint64_t bytes, struct mono now)
 {
-	uint64_t rate = ts->rd->opt.snapshot_rate_bytes;
+	uint64_t ms = rate_use(&ts->rate, ts->rd->opt.snapshot_rate_bytes,
+	    SNAP_PIECE_BYTES, bytes, now);
 
-	if (rate == 0)
-		return true;
-	if (mono_us_since(ts->refilled, now) >= 1000)
-		refill(ts, now);
-	if (ts->tokens >= bytes) {
-		ts->tokens -= bytes;
-		return true;
-	}
-	loop_timer_set(&ts->wake,
-	    mono_add_ms(now, 1 + (bytes - ts->tokens) * 1000 / rate));
-	return false;
+	if (ms > 0)
+		loop_timer_set(&ts->wake, mono_add_ms(now, ms));
+	return ms == 0;
 }
 
 static bool
@@ -547,31 +521,6 @@ transfers_oldest(const struct transfers *ts, uint64_t index)
 	return behind_oldest(ts->behind, index);
 }
 
-/* ---- asking ---- */
-
-/* One node after the other, each time the next one that is connected. */
-void
-transfers_ask(struct transfers *ts, uint64_t min)
-{
-	const struct wal_conf *conf = &ts->rd->conf;
-	struct snapmsg_want m = {.what = SNAPMSG_ASK, .id = {.index = min}};
-	const struct mono now = mono_now();
-	struct link *l = NULL;
-	struct wire *w;
-
-	if (mono_ms_since(ts->asked, now) < ASK_MS)
-		return;
-	ts->asked = now;
-	for (uint32_t i = 0; i < conf->member_count && l == NULL; i++) {
-		ts->asked_at = (ts->asked_at + 1) % conf->member_count;
-		l = peers_link(ts->rd->peers, conf->members[ts->asked_at].id);
-	}
-	if (l == NULL || (w = link_begin(l, MSG_SNAP_WANT)) == NULL)
-		return;
-	(void)snapmsg_want_wire(w, &m);
-	link_end(l);
-}
-
 /* ---- what other nodes want of us ---- */
 
 enum err
@@ -589,6 +538,12 @@ transfers_take(
 		return ERR_MALFORMED;
 	asked(ts, link_peer(l)->node, m.id.index);
 	return ERR_OK;
+}
+
+void
+transfers_ask(struct transfers *ts, uint64_t min)
+{
+	receiving_ask(ts->receiving, min);
 }
 
 void
@@ -611,7 +566,7 @@ transfers_open(struct raftd *rd)
 	struct transfers *ts = mem_zalloc(1, sizeof(*ts));
 
 	ts->rd = rd;
-	ts->refilled = mono_now();
+	ts->rate.at = mono_now();
 	ts->receiving = receiving_open(rd);
 	ts->behind = behind_open(rd);
 	loop_timer_init(rd->loop, &ts->wake, on_wake, ts);

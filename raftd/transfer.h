@@ -48,6 +48,7 @@ uint64_t transfers_oldest(const struct transfers *ts, uint64_t index);
 
 struct receiving *receiving_open(struct raftd *rd);
 void receiving_close(struct receiving *r);
+void receiving_ask(struct receiving *r, uint64_t min);
 enum err receiving_offer(struct receiving *r, struct link *l, struct wire *w);
 enum err receiving_piece(struct receiving *r, struct link *l, struct wire *w);
 void receiving_down(struct receiving *r, struct link *l);

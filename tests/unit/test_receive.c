@@ -75,6 +75,13 @@ snaps_add(struct snaps *ss, const struct snap_meta *meta,
 	added++;
 }
 
+struct link *
+peers_link(const struct peers *ps, uint64_t id)
+{
+	(void)ps;
+	return id == 1 ? &running->link : id == 2 ? &running->other : NULL;
+}
+
 void
 snaps_publish(struct snaps *ss)
 {
@@ -432,6 +439,30 @@ want_of_space_is_said_once_until_a_file_was_received(void **state)
 	assert_int_equal(said[2], 1);
 }
 
+static void
+one_node_is_asked_at_a_time(void **state)
+{
+	struct fixture *f = *state;
+	struct snapmsg_want m;
+	struct wire w;
+
+	receiving_ask(f->r, 7); /* nobody is there */
+	receiving_close(f->r);
+	f->r = receiving_open(&f->rd);
+	f->rd.conf.member_count = 3;
+	for (uint64_t i = 0; i < 3; i++)
+		f->rd.conf.members[i].id = 3 - i; /* 3 is not connected */
+	receiving_ask(f->r, 7);
+	receiving_ask(f->r, 7);
+	assert_int_equal(f->other.sent, 1);
+	assert_int_equal(f->link.sent, 0);
+	assert_int_equal(link_fake_last_type(&f->other), MSG_SNAP_WANT);
+	wire_decode(&w, buf_bytes(&f->other.message[0].body));
+	assert_int_equal(snapmsg_want_wire(&w, &m), ERR_OK);
+	assert_int_equal(m.what, SNAPMSG_ASK);
+	assert_int_equal(m.id.index, 7);
+}
+
 /* Others write, too: the log needs what is left. */
 static void
 a_disk_that_fills_meanwhile_ends_it_and_it_is_tried_again(void **state)
@@ -583,6 +614,8 @@ main(void)
 	    cmocka_unit_test_setup_teardown(
 		without_room_it_is_refused_before_anything_is_written, setup,
 		teardown),
+	    cmocka_unit_test_setup_teardown(
+		one_node_is_asked_at_a_time, setup, teardown),
 	    cmocka_unit_test_setup_teardown(
 		what_is_there_needs_no_room, setup, teardown),
 	    cmocka_unit_test_setup_teardown(

@@ -159,13 +159,6 @@ peers_check_hello(
 	return ERR_OK;
 }
 
-struct link *
-peers_link(const struct peers *ps, uint64_t id)
-{
-	(void)ps, (void)id;
-	return NULL;
-}
-
 uint64_t
 feed_published(const struct feed *f)
 {
@@ -306,6 +299,12 @@ receiving_offer(struct receiving *r, struct link *l, struct wire *w)
 {
 	(void)r, (void)l, (void)w;
 	return ERR_MALFORMED;
+}
+
+void
+receiving_ask(struct receiving *r, uint64_t min)
+{
+	(void)r, (void)min;
 }
 
 enum err

@@ -105,7 +105,8 @@ UNIT_wal_mark := $(UNIT_wal)
 UNIT_LIBS_wal_mark := -lxxhash
 UNIT_LIBS_wal_crash := -lxxhash
 UNIT_snapio := raftd/snapio.c base/loop.c base/mono.c base/mem.c base/log.c
-UNIT_transfer := raftd/transfer.c raftd/snapmsg.c raftd/rmsg.c \
+UNIT_rate := raftd/rate.c base/mono.c
+UNIT_transfer := raftd/transfer.c raftd/rate.c raftd/snapmsg.c raftd/rmsg.c \
 	raftd/raft/msg.c proto/wire.c proto/err.c base/blob.c base/buf.c \
 	$(UNIT_snapio)
 UNIT_behind := raftd/behind.c base/mono.c base/mem.c base/log.c
