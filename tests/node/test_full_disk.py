@@ -5,6 +5,7 @@ again."""
 import os
 import random
 import re
+import signal
 
 import pytest
 
@@ -241,6 +242,44 @@ def test_a_disk_that_fills_while_a_snapshot_is_received(make_cluster,
     leader.wait_ready(30)
     cluster.check_same_state()
     check_held(behind, held)
+
+
+def test_what_is_kept_for_a_slow_node_does_not_fill_the_disk(make_cluster,
+                                                             small_disks):
+    """A node gets a snapshot while others write, and then reads no more: the
+    log from there on is as large as their disks."""
+    cluster = make_cluster(["memory"] * 3, start=False, env={
+        **SMALL, "METCD_WAL_SEGMENT_BYTES": "65536",
+        "METCD_SNAPSHOT_RATE_BYTES": str(RATE)})
+    disks = small_disks(cluster, 160 * MIB)
+    cluster.start()
+    leader, other, behind, held = fall_behind(cluster, 1)
+    value = os.urandom(MIB // 4)
+    lowest = [160 * MIB]
+    with web.Session(leader.client, 30.0) as s:
+        def write(count):
+            for i in range(count):
+                status = s.request("PUT", "/%d" % (i % 8), value).status
+                assert status in (201, 204), status
+                lowest[0] = min(lowest[0], disks[leader.id].free(),
+                                disks[other.id].free())
+        since = {n.id: n.mark() for n in cluster.nodes}
+        behind.start()
+
+        def transferred():
+            write(8)
+            return behind.logged("snapshot installed", since[behind.id])
+        wait_until("it got one", transferred, 30)
+        behind.kill("raftd", signal.SIGSTOP)
+        write(800)
+        behind.kill("raftd", signal.SIGCONT)
+    assert lowest[0] > 40 * MIB, f"{lowest[0]} bytes were left"
+    behind.wait_ready(40)
+    cluster.check_same_state()
+    check_held(behind, held)
+    for n in (leader, other):
+        wait_until("the log is cut", lambda n=n: disks[n.id].free() >
+                   100 * MIB)
 
 
 # Of a disk so small raftd keeps a quarter.
