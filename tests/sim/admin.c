@@ -128,7 +128,7 @@ is_known_at(const struct wal_conf *members, uint64_t id, const char *address)
 			continue;
 		m = conf != NULL ? cluster_member(conf, id) : NULL;
 		if (m == NULL || strcmp(m->address, address) != 0 ||
-		    check_raft_conf_of(node) < conf->members_index)
+		    check_raft_conf_of(node) < check_members_addressed(id))
 			return false;
 	}
 	return true;

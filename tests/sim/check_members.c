@@ -34,6 +34,7 @@ static size_t change_count, change_cap;
 static uint64_t looked_at; /* index */
 static uint64_t ever;      /* ids that were members */
 static char addresses[64][64];
+static uint64_t addressed[64]; /* index of the change that gave it that */
 static struct {
 	uint64_t index, members_index, life;
 } last_seen[SIM_NODES_MAX + 1];
@@ -46,6 +47,7 @@ check_members_reset(void)
 	change_count = change_cap = 0;
 	looked_at = ever = 0;
 	memset(addresses, 0, sizeof(addresses));
+	memset(addressed, 0, sizeof(addressed));
 	memset(last_seen, 0, sizeof(last_seen));
 }
 
@@ -215,14 +217,23 @@ change_new(uint64_t index)
 }
 
 static void
-take_addresses(const struct context *context)
+take_addresses(const struct context *context, uint64_t index)
 {
 	for (uint32_t i = 0; i < context->count; i++) {
 		const struct wal_member *m = &context->members[i];
 
-		if (check_members_has(m->id))
-			(void)strncpy(addresses[m->id], m->address, 63);
+		if (!check_members_has(m->id) ||
+		    strcmp(addresses[m->id], m->address) == 0)
+			continue;
+		(void)strncpy(addresses[m->id], m->address, 63);
+		addressed[m->id] = index;
 	}
+}
+
+uint64_t
+check_members_addressed(uint64_t id)
+{
+	return addressed[id];
 }
 
 static void
@@ -288,7 +299,7 @@ take_change(uint64_t index, uint8_t type, struct bytes data)
 		check_ids(all_of(&c->after), all_of(&after), index);
 		c->after = after;
 	}
-	take_addresses(&context);
+	take_addresses(&context, index);
 }
 
 void

@@ -476,6 +476,8 @@ void check_members_advance(void); /* what is newly committed */
 /* The members after that index, as far as it is committed. */
 const struct members *check_members_at(uint64_t index);
 bool check_members_has(uint64_t id); /* a member now? */
+/* Index of the change since which it has its address. */
+uint64_t check_members_addressed(uint64_t id);
 /* Are those a quorum? */
 bool check_members_quorum(const struct members *m, uint64_t have);
 /* ... of one of the configurations between these indexes? */

@@ -356,6 +356,8 @@ follows(const struct raftd *rd)
 	if (leader == 0 || node_of_id(raft_leader(rd->raft)) != leader)
 		return false;
 	ld = sim.nodes[leader].procs[ROLE_RAFTD].rd;
+	if (ld->peers == NULL || rd->peers == NULL) /* just begins */
+		return false;
 	return ld == rd || (peers_connected(ld->peers, rd->opt.id) &&
 			       peers_connected(rd->peers, ld->opt.id));
 }
@@ -401,10 +403,17 @@ settle(void)
 	uint64_t stays = 2 * sim.election_ms * MS, well_from = 0;
 	uint64_t limit = (SETTLE_ELECTIONS * sim.election_ms + SETTLE_MS) * MS;
 	uint64_t next_look = 0;
+	bool slowly = false;
 	char why[100];
 
 	while (!sim.over && sim.now < since + limit) {
 		step();
+		if (!slowly && sim.now >= since + limit / 2) {
+			/* With the smallest windows who is behind is sent no
+			 * more than is written. */
+			sim.think_ms *= 4;
+			slowly = true;
+		}
 		if (sim.now < next_look)
 			continue;
 		next_look = sim.now + 10 * MS;
