@@ -185,9 +185,7 @@ peers_link(const struct peers *ps, uint64_t id)
 bool
 peers_connected(const struct peers *ps, uint64_t id)
 {
-	const struct peer *p = peers_find(ps, id);
-
-	return p != NULL && link_is_up(p->out);
+	return peers_link(ps, id) != NULL;
 }
 
 void
